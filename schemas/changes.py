@@ -1,0 +1,202 @@
+"""Subscription changes: what an operator, the gateway or the egress says about an endpoint (contract, "Subscription changes")."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from schemas.model import Identifier, Record
+
+Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+Reason = Annotated[str, StringConstraints(max_length=1024)]
+
+
+class Subscription(Record):
+    """Event-type patterns that lead to the endpoint: an event matches when any pattern does."""
+
+    event_types: tuple[str, ...] = Field(min_length=1, max_length=256)
+    filter: str | dict[str, Any] | None = None
+
+
+class Payload(Record):
+    """Which body the receiver gets. `fields`: a projection of the data."""
+
+    format: Literal["standard", "cloudevents", "cloudevents-binary", "data"] = "standard"
+    fields: tuple[str, ...] | None = Field(default=None)
+
+
+class HeaderAuth(Record):
+    """A header of the receiver's choice."""
+
+    kind: Literal["header"]
+    name: str
+    value: str = Field(repr=False)
+
+
+class BearerAuth(Record):
+    """`authorization: Bearer <token>`."""
+
+    kind: Literal["bearer"]
+    token: str = Field(repr=False)
+
+
+class BasicAuth(Record):
+    """`authorization: Basic …` (RFC 7617, UTF-8)."""
+
+    kind: Literal["basic"]
+    username: str
+    password: str = Field(repr=False)
+
+
+class OtherAuth(Record):
+    """A kind of the contract that is known but not served yet."""
+
+    kind: Literal["oauth2", "mtls"]
+
+
+Auth = Annotated[HeaderAuth | BearerAuth | BasicAuth | OtherAuth, Field(discriminator="kind")]
+
+
+class Retry(Record):
+    """An endpoint's own waits between attempts (`["5s", "5m"]`) and its jitter, a share of the wait added at random."""
+
+    schedule: tuple[str, ...] | None = Field(default=None, max_length=64)
+    jitter: float | None = Field(default=None, ge=0, le=1)
+
+
+Verification = Literal["challenge", "okta", "cloudevents", "none"]
+
+
+class EndpointFields(Record):
+    """The settings of an endpoint that a change may carry; what is absent was not given."""
+
+    url: Url | None = None
+    subscriptions: tuple[Subscription, ...] | None = Field(default=None, max_length=1000)
+    secrets: tuple[str, ...] | None = Field(default=None, max_length=16, repr=False)
+    verification: Verification | None = None
+    payload: Payload | None = None
+    batch: dict[str, Any] | None = None
+    headers: dict[str, str] | None = None
+    auth: Auth | None = None
+    retry: Retry | None = None
+    timeout_ms: int | None = Field(default=None, ge=1, le=600_000)
+    rate_per_s: float | None = Field(default=None, gt=0)
+    max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
+    ordered_by: str | None = None
+    description: Annotated[str, StringConstraints(max_length=4096)] | None = None
+
+
+class EndpointRegistered(EndpointFields):
+    """A new endpoint, or the same id again, replaced whole."""
+
+    type: Literal["endpoint.registered"]
+    endpoint_id: Identifier
+    url: Url
+    subscriptions: tuple[Subscription, ...] = Field(max_length=1000)
+    secrets: tuple[str, ...] = Field(max_length=16, repr=False)
+
+
+class EndpointChanged(EndpointFields):
+    """Some settings anew; a new `url` is verified again."""
+
+    type: Literal["endpoint.changed"]
+    endpoint_id: Identifier
+
+
+class EndpointVerified(Record):
+    """The handshake was answered, or an operator vouches for the endpoint."""
+
+    type: Literal["endpoint.verified"]
+    endpoint_id: Identifier
+    method: str
+
+
+class EndpointPaused(Record):
+    """Nothing is delivered until it is resumed."""
+
+    type: Literal["endpoint.paused"]
+    endpoint_id: Identifier
+    reason: Reason | None = None
+
+
+class EndpointResumed(Record):
+    """Active again. `deliver_since_ms` asks for what was skipped since then."""
+
+    type: Literal["endpoint.resumed"]
+    endpoint_id: Identifier
+    reason: Reason | None = None
+    deliver_since_ms: int | None = None
+
+
+class EndpointDisabled(Record):
+    """Nothing is delivered any more; `endpoint.resumed` undoes it."""
+
+    type: Literal["endpoint.disabled"]
+    endpoint_id: Identifier
+    reason: Literal["gone", "failing", "unverified", "operator"]
+
+
+class EndpointFailing(Record):
+    """The egress saw a failing streak begin."""
+
+    type: Literal["endpoint.failing"]
+    endpoint_id: Identifier
+    since_ms: int
+
+
+class EndpointRecovered(Record):
+    """The egress saw the streak end."""
+
+    type: Literal["endpoint.recovered"]
+    endpoint_id: Identifier
+    since_ms: int
+
+
+class EndpointUnregistered(Record):
+    """The endpoint is gone."""
+
+    type: Literal["endpoint.unregistered"]
+    endpoint_id: Identifier
+
+
+class SubscriptionAdded(Record):
+    """One subscription more."""
+
+    type: Literal["subscription.added"]
+    endpoint_id: Identifier
+    event_types: tuple[str, ...] = Field(min_length=1, max_length=256)
+    filter: str | dict[str, Any] | None = None
+
+
+class SubscriptionRemoved(Record):
+    """The subscription with the same event types and filter ends."""
+
+    type: Literal["subscription.removed"]
+    endpoint_id: Identifier
+    event_types: tuple[str, ...] = Field(min_length=1, max_length=256)
+    filter: str | dict[str, Any] | None = None
+
+
+class SecretRotated(Record):
+    """A new secret; the older ones sign with it until the overlap ends."""
+
+    type: Literal["secret.rotated"]
+    endpoint_id: Identifier
+    secret: str = Field(repr=False)
+    overlap_ms: int = Field(default=24 * 3_600_000, ge=0)
+
+
+Change = Annotated[
+    EndpointRegistered
+    | EndpointChanged
+    | EndpointVerified
+    | EndpointPaused
+    | EndpointResumed
+    | EndpointDisabled
+    | EndpointFailing
+    | EndpointRecovered
+    | EndpointUnregistered
+    | SubscriptionAdded
+    | SubscriptionRemoved
+    | SecretRotated,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,93 @@
+"""A delivery on the wire: the data's bytes are the value, all else is in headers, so that the data is never touched."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from pydantic import Field, ValidationError
+
+from schemas.model import Identifier, Record
+
+Headers = Sequence[tuple[str, bytes]]
+
+#: Header name of each field that is written as plain text, in the order they are written.
+_TEXT_HEADERS: tuple[tuple[str, str], ...] = (
+    ("delivery-id", "delivery_id"),
+    ("event-id", "event_id"),
+    ("event-type", "event_type"),
+    ("tenant", "tenant"),
+    ("endpoint-id", "endpoint_id"),
+    ("endpoint-version", "endpoint_version"),
+    ("event-time-ms", "event_time_ms"),
+    ("attempt", "attempt"),
+    ("due-at-ms", "due_at_ms"),
+    ("event-time", "event_time"),
+    ("data-content-type", "data_content_type"),
+    ("traceparent", "traceparent"),
+    ("matched", "matched"),
+    ("replay-id", "replay_id"),
+)
+_INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms"})
+_FIELD_OF = dict(_TEXT_HEADERS)
+
+
+class Delivery(Record):
+    """One event owed to one endpoint.
+
+    `attempt` is the number of the next attempt, from 1. `event_time_ms` is the event's time in the log;
+    `event_time` the provider's own (RFC 3339), if it gave one. `endpoint_version` is the state version
+    (`<partition>-<offset>`) it was matched under, `matched` the pattern. `attributes` are CloudEvents attributes
+    besides id, type, time and datacontenttype. `due_at_ms` is set while the delivery waits.
+    """
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    tenant: Identifier
+    endpoint_id: Identifier
+    endpoint_version: str = Field(pattern=r"^\d+-\d+$")
+    event_time_ms: int
+    attempt: int = Field(default=1, ge=1)
+    due_at_ms: int | None = None
+    event_time: str | None = None
+    data_content_type: str | None = None
+    traceparent: str | None = None
+    matched: str | None = None
+    replay_id: str | None = None
+    attributes: Mapping[str, str] = Field(default_factory=dict)
+    data: bytes = b""
+
+    @property
+    def key(self) -> bytes:
+        """The record key: `tenant/endpoint_id`."""
+        return f"{self.tenant}/{self.endpoint_id}".encode()
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The record headers, UTF-8; `decode` is the inverse."""
+        written = [
+            (header, str(value).encode())
+            for header, field in _TEXT_HEADERS
+            if (value := getattr(self, field)) is not None
+        ]
+        if self.attributes:
+            written.append(("event-attributes", orjson.dumps(dict(self.attributes))))
+        return written
+
+
+def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Delivery | str:
+    """The delivery in a record, or why it cannot be read, in one line."""
+    fields: dict[str, Any] = {"data": value or b""}
+    try:
+        for name, raw in headers:
+            if field := _FIELD_OF.get(name):
+                fields[field] = int(raw) if field in _INTEGERS else raw.decode()
+            elif name == "event-attributes":
+                fields["attributes"] = orjson.loads(raw)
+        return Delivery.model_validate(fields)
+    except UnicodeDecodeError:
+        return "a header of the delivery is not UTF-8"
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        return f"the delivery's {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, TypeError, AttributeError) as problem:
+        return f"a header of the delivery: {problem}"

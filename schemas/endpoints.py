@@ -1,0 +1,115 @@
+"""An endpoint's state as it stands in the `endpoints` topic: the version of now, and the older ones events may still need."""
+
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from pydantic import Field
+
+from schemas.changes import Auth, Payload, Retry, Subscription, Verification
+from schemas.model import Record
+
+
+class State(StrEnum):
+    """Where an endpoint is in its life."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    GONE = "gone"
+
+
+class ExpiringSecret(Record):
+    """A secret that signs until `until_ms`."""
+
+    secret: str = Field(repr=False)
+    until_ms: int
+
+
+class EndpointSettings(Record):
+    """What was registered, with the changes since. None means "the default"."""
+
+    url: str
+    subscriptions: tuple[Subscription, ...]
+    secrets: tuple[str, ...] = Field(repr=False)
+    expiring_secrets: tuple[ExpiringSecret, ...] = Field(default=(), repr=False)
+    verification: Verification = "challenge"
+    payload: Payload = Payload()
+    headers: dict[str, str] | None = None
+    auth: Auth | None = Field(default=None, repr=False)
+    retry: Retry | None = None
+    timeout_ms: int | None = None
+    rate_per_s: float | None = None
+    max_in_flight: int | None = None
+    description: str | None = None
+
+
+class EndpointVersion(Record):
+    """An endpoint from `valid_from_ms` (its change's time in the log, ms) on.
+
+    `offset` is the change's own in `subscriptions`; `since_ms` is when `state` began; `settings` is None for a gone
+    endpoint.
+    """
+
+    valid_from_ms: int
+    offset: int
+    state: State
+    since_ms: int
+    reason: str | None = None
+    failing_since_ms: int | None = None
+    settings: EndpointSettings | None = None
+
+
+class EndpointRecord(Record):
+    """All that is kept of one endpoint. `partition` is the one its changes come from; `history` is oldest first."""
+
+    tenant: str
+    endpoint_id: str
+    partition: int
+    current: EndpointVersion
+    history: tuple[EndpointVersion, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """`<partition>-<offset>` of the last change."""
+        return f"{self.partition}-{self.current.offset}"
+
+    def encode(self) -> bytes:
+        """The value in `endpoints`: the current version laid flat, and `history` (contract, "endpoints")."""
+        return orjson.dumps(
+            {
+                "tenant": self.tenant,
+                "endpoint_id": self.endpoint_id,
+                "version": self.version,
+                **_flat(self.current),
+                "history": [_flat(version) for version in self.history],
+            }
+        )
+
+    @classmethod
+    def decode(cls, value: bytes) -> "EndpointRecord":
+        """The record of a value that `encode` made. Raises ValueError on anything else."""
+        wire = orjson.loads(value)
+        try:
+            return cls(
+                tenant=wire["tenant"],
+                endpoint_id=wire["endpoint_id"],
+                partition=int(wire["version"].split("-")[0]),
+                current=_version(wire),
+                history=tuple(_version(older) for older in wire["history"]),
+            )
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise ValueError(f"not a record of endpoints: {problem!r}") from problem
+
+
+def _flat(version: EndpointVersion) -> dict[str, Any]:
+    wire = version.model_dump(mode="json", exclude_none=True, exclude={"settings"})
+    if version.settings is not None:
+        wire |= version.settings.model_dump(mode="json", exclude_none=True)
+    return wire
+
+
+def _version(wire: dict[str, Any]) -> EndpointVersion:
+    settings = EndpointSettings.model_validate(wire, strict=False) if "url" in wire else None
+    return EndpointVersion.model_validate({**wire, "settings": settings}, strict=False)

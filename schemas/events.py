@@ -1,0 +1,29 @@
+"""A provider event as it was read, whatever its encoding."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CLOUDEVENTS_JSON = "application/cloudevents+json"
+
+#: Header that a record carries once it was moved to the partition where its key belongs: `<partition>-<offset>` of its origin.
+MOVED_HEADER = "hookfold-moved-from"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened at a tenant.
+
+    `given_id` tells whether the provider named the id (only such ids can repeat). `data` are the provider's bytes;
+    `time` is RFC 3339 as it was given; `attributes` are the CloudEvents attributes besides id, type, time and
+    datacontenttype, as text.
+    """
+
+    tenant: str
+    event_id: str
+    event_type: str
+    data: bytes
+    given_id: bool = True
+    time: str | None = None
+    data_content_type: str | None = None
+    traceparent: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)

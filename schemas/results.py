@@ -1,0 +1,54 @@
+"""The result of one attempt, or why none was made."""
+
+from enum import StrEnum
+
+from schemas.model import Record
+
+
+class Verdict(StrEnum):
+    """What became of an attempt; all but `retrying` are final for the delivery."""
+
+    DELIVERED = "delivered"
+    RETRYING = "retrying"
+    DEAD = "dead"
+    SKIPPED = "skipped"
+
+
+class ErrorKind(StrEnum):
+    """Why an attempt failed, or none was made."""
+
+    TIMEOUT = "timeout"
+    DNS = "dns"
+    REFUSED = "refused"
+    RESET = "reset"
+    TLS = "tls"
+    BLOCKED = "blocked"
+    REDIRECT = "redirect"
+    PROTOCOL = "protocol"
+    STATUS = "status"
+    GONE = "gone"
+    PENDING = "pending"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+
+
+class Result(Record):
+    """Contract, "Results". `attempt` counts from 1 and is 0 where none was made; times are ms since 1970."""
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    tenant: str
+    endpoint_id: str
+    attempt: int
+    verdict: Verdict
+    status_code: int | None = None
+    error_kind: ErrorKind | None = None
+    error: str | None = None
+    latency_ms: int | None = None
+    attempted_at_ms: int | None = None
+    next_attempt_at_ms: int | None = None
+    response_excerpt: str | None = None
+    batch_id: str | None = None
+    replay_id: str | None = None

@@ -1,0 +1,177 @@
+"""Settings: environment variables `HOOKFOLD_…` or a `.env` file; one model a process, each with its unit in its name."""
+
+import re
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
+
+#: The longest wait a schedule may name: 30 days.
+MAX_DELAY_MS = 30 * 86_400_000
+
+
+def parse_duration_ms(text: str) -> int:
+    """Milliseconds of `500ms`, `5s`, `30m`, `2h` or `1d`. Raises ValueError on anything else, or over 30 days."""
+    found = _DURATION.match(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a duration such as 500ms, 5s, 30m, 2h or 1d")
+    duration_ms = int(found[1]) * _UNITS_MS[found[2]]
+    if duration_ms > MAX_DELAY_MS:
+        raise ValueError(f"{text!r} is longer than 30 days")
+    return duration_ms
+
+
+def _durations(text: str) -> str:
+    for part in filter(None, text.split(",")):
+        parse_duration_ms(part)
+    return text
+
+
+def _tiers(text: str) -> str:
+    lengths = [parse_duration_ms(part) for part in text.split(",")]
+    if lengths != sorted(set(lengths)) or lengths[0] < 1:
+        raise ValueError("the tiers must be given from the shortest to the longest, each once")
+    return text
+
+
+def _networks(text: str) -> str:
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        ip_network(part)
+    return text
+
+
+Durations = Annotated[str, AfterValidator(_durations)]
+
+
+class Settings(BaseSettings):
+    """What every process needs: where Kafka is, and how topics are called."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOOKFOLD_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    kafka: str = Field("127.0.0.1:9092", min_length=1, description="bootstrap servers, comma-separated")
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how to speak to Kafka"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="SASL mechanism"
+    )
+    kafka_username: str | None = Field(None, description="SASL user")
+    kafka_password: SecretStr | None = Field(None, description="SASL password")
+    kafka_ca_file: Path | None = Field(None, description="CA certificates for Kafka, PEM; the system's where unset")
+    prefix: str = Field("hookfold.", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="first part of every topic name")
+    partitions: int = Field(8, ge=1, le=1024, description="partitions of each topic")
+    replication: int = Field(1, ge=1, le=16, description="replicas of each partition")
+    data_dir: Path = Field(Path("data"), description="where a process keeps its caches and the local Kafka its log")
+    delay_tiers: Annotated[str, AfterValidator(_tiers)] = Field(
+        "1s,5s,30s,2m,10m,1h,4h", description="the topics retries.<delay>, from the shortest to the longest"
+    )
+    commit_interval_ms: int = Field(
+        150, ge=5, le=5_000, description="longest wait of finished work for its transaction under load"
+    )
+    drain_ms: int = Field(5_000, ge=0, le=600_000, description="time that work in flight gets at shutdown")
+    session_timeout_ms: int = Field(
+        10_000, ge=1_000, le=300_000, description="how long Kafka waits for a silent member of a group"
+    )
+    stall_exit_ms: int = Field(
+        60_000, ge=1_000, description="a lane with work waiting and no progress for so long ends its process"
+    )
+    bind: str = Field("127.0.0.1", description="address of the web pages")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level of log lines")
+
+    @model_validator(mode="after")
+    def _credentials(self) -> "Settings":
+        if self.kafka_security.startswith("sasl") and not (self.kafka_username and self.kafka_password):
+            raise ValueError(
+                "HOOKFOLD_KAFKA_SECURITY with SASL needs HOOKFOLD_KAFKA_USERNAME and HOOKFOLD_KAFKA_PASSWORD"
+            )
+        return self
+
+    @cached_property
+    def tiers_ms(self) -> dict[str, int]:
+        """The delay tiers by name, shortest first, each with its length in ms."""
+        return {name.strip(): parse_duration_ms(name) for name in self.delay_tiers.split(",")}
+
+    def topic(self, name: str) -> str:
+        """The topic's full name."""
+        return self.prefix + name
+
+    def group(self, service: str) -> str:
+        """The consumer group of a service, which is also the start of its transactional ids."""
+        return self.prefix + service
+
+
+class ReachSettings(Settings):
+    """What may be delivered to."""
+
+    allow_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "", description="CIDRs that deliveries may reach although private, comma-separated"
+    )
+    allow_http: bool = Field(False, description="allow plain http targets")
+
+    @cached_property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`allow_networks`, parsed."""
+        return tuple(ip_network(part.strip()) for part in self.allow_networks.split(",") if part.strip())
+
+
+class RouterSettings(ReachSettings):
+    """`hookfold router`."""
+
+    router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
+    default_verification: Literal["challenge", "okta", "cloudevents", "none"] = Field(
+        "challenge", description="how an endpoint is verified that does not say"
+    )
+    dedupe_window_ms: int = Field(3_600_000, ge=0, description="how far back an event id is known")
+    dedupe_events: int = Field(100_000, ge=0, description="how many event ids a partition knows at most")
+    max_event_bytes: int = Field(1_048_576, ge=1, le=8 * 1_048_576, description="larger events are rejected")
+    history_ms: int = Field(86_400_000, ge=0, description="how long versions of an endpoint are kept for late events")
+
+
+class EgressSettings(ReachSettings):
+    """`hookfold egress`."""
+
+    egress_port: int = Field(6067, ge=0, le=65535, description="port of the egress's web pages")
+    retry_schedule: Durations = Field(
+        "5s,5m,30m,2h,5h,10h,10h", description="the waits between attempts; one attempt more than waits"
+    )
+    retry_jitter: float = Field(0.1, ge=0, le=1, description="share of a wait that is added at random")
+    timeout_ms: int = Field(15_000, ge=1, le=600_000, description="one attempt, connect to end of body")
+    in_flight: int = Field(100, ge=1, le=10_000, description="attempts at a time in one process")
+    endpoint_in_flight: int = Field(10, ge=1, le=10_000, description="attempts at a time to one endpoint")
+    endpoint_queue: int = Field(1_000, ge=1, le=100_000, description="deliveries waiting in memory for one endpoint")
+    queue_bytes: int = Field(64 * 1_048_576, ge=1_048_576, description="data waiting in memory in one process")
+
+    @cached_property
+    def schedule_ms(self) -> tuple[int, ...]:
+        """`retry_schedule`, parsed."""
+        return tuple(parse_duration_ms(part) for part in self.retry_schedule.split(",") if part.strip())
+
+
+class DelayerSettings(Settings):
+    """`hookfold delayer`."""
+
+    delayer_port: int = Field(6068, ge=0, le=65535, description="port of the delayer's web pages")
+
+
+_Model = TypeVar("_Model", bound=Settings)
+
+
+def load(model: type[_Model], **overrides: Any) -> _Model | str:
+    """The settings of the environment, or one clear line that names the variable at fault, without its value."""
+    try:
+        return model(**overrides)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        name = "HOOKFOLD_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else ""
+        return f"{name}: {first['msg']}" if name else str(first["msg"])
+    except (SettingsError, OSError) as problem:
+        return str(problem)
