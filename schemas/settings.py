@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         150, ge=5, le=5_000, description="longest wait of finished work for its transaction under load"
     )
     drain_ms: int = Field(5_000, ge=0, le=600_000, description="time that work in flight gets at shutdown")
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="name of this process among its like: a restart under the same name moves no partition",
+    )
     session_timeout_ms: int = Field(
         10_000, ge=1_000, le=300_000, description="how long Kafka waits for a silent member of a group"
     )

@@ -1,0 +1,95 @@
+"""How a process connects to Kafka: one place for security, compression, isolation and time limits."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+from schemas.settings import Settings
+
+#: The largest record we read or write, with room for headers: the `rejected` topic's limit and a little more.
+MAX_REQUEST_BYTES = 11 * 1_048_576
+
+#: Kafka ends a transaction that was left open after this long; open ones hold up every reader of their partitions.
+TRANSACTION_TIMEOUT_MS = 20_000
+
+
+def security(settings: Settings) -> dict[str, Any]:
+    """aiokafka's connection arguments for `settings`."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka,
+        "security_protocol": settings.kafka_security.upper(),
+    }
+    if settings.kafka_security.endswith("ssl"):
+        cafile = str(settings.kafka_ca_file) if settings.kafka_ca_file else None
+        arguments["ssl_context"] = ssl.create_default_context(cafile=cafile)
+    if settings.kafka_security.startswith("sasl") and settings.kafka_password is not None:
+        arguments["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        arguments["sasl_plain_username"] = settings.kafka_username
+        arguments["sasl_plain_password"] = settings.kafka_password.get_secret_value()
+    return arguments
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
+    """A producer whose start fences every earlier one of the same id.
+
+    The short back-off matters: right after a commit the broker still answers "concurrent transactions", and the
+    default of 100 ms would be paid by every transaction.
+    """
+    return AIOKafkaProducer(
+        **security(settings),
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        acks="all",
+        compression_type="zstd",
+        max_batch_size=1_048_576,
+        max_request_size=MAX_REQUEST_BYTES,
+        retry_backoff_ms=10,
+        request_timeout_ms=10_000,
+        linger_ms=0,
+    )
+
+
+def reader(
+    settings: Settings, isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+) -> AIOKafkaConsumer:
+    """A consumer without a group, to be assigned by hand."""
+    return AIOKafkaConsumer(
+        **security(settings),
+        isolation_level=isolation,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=250,
+        max_partition_fetch_bytes=1_048_576,
+        retry_backoff_ms=50,
+    )
+
+
+def member(settings: Settings, service: str, *, fetch_bytes: int = 1_048_576) -> AIOKafkaConsumer:
+    """A member of the service's consumer group that commits nothing by itself.
+
+    With `HOOKFOLD_INSTANCE` it is a static member, so that a restart within the session timeout moves no partition.
+    """
+    return AIOKafkaConsumer(
+        **security(settings),
+        group_id=settings.group(service),
+        group_instance_id=f"{service}-{settings.instance}" if settings.instance else None,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=max(100, min(1_000, settings.session_timeout_ms // 10)),
+        partition_assignment_strategy=(StickyPartitionAssignor,),
+        fetch_max_wait_ms=500,
+        max_partition_fetch_bytes=fetch_bytes,
+        retry_backoff_ms=50,
+    )
+
+
+def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """An admin client."""
+    return AIOKafkaAdminClient(**security(settings), request_timeout_ms=10_000)

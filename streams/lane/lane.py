@@ -1,0 +1,150 @@
+"""One partition's lane: it fences, reads what is committed, and then commits the work's batches on an interval."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from schemas.settings import Settings
+from streams.lane.health import Health
+from streams.lane.log import Log
+from streams.lane.transactor import Fenced, Transactor
+from streams.lane.work import Work
+
+logger = logging.getLogger(__name__)
+
+#: After a fence the group needs a moment to notice who left; two holders would otherwise fence each other in turns.
+FENCE_PAUSE_S = 4.0
+REOPEN_PAUSE_S = 1.0
+LAST_COMMIT_S = 3.0
+
+
+class Lane:
+    """Owns partition `number` of a service's inputs from assignment to revocation.
+
+    `seek` is called with the next offset of each input whenever the feed must start over from there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: str,
+        number: int,
+        inputs: Sequence[TopicPartition],
+        work: Work,
+        log: Log,
+        health: Health,
+        seek: Callable[[Mapping[TopicPartition, int]], None],
+    ) -> None:
+        self.number = number
+        self.inputs = tuple(inputs)
+        self.work = work
+        self.open = False
+        self._settings = settings
+        self._group = settings.group(service)
+        self._transactor = Transactor(settings, f"{self._group}-{number}", self._group)
+        self._log = log
+        self._health = health
+        self._seek = seek
+        self._condition = f"lane-{number}"
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._fresh = True
+        self._progress = (-1, 0.0)
+        work.notify = self._wake.set
+        health.unready(self._condition, f"partition {number} is being opened")
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._group}-{number}")
+
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        """Hand records on. Those that come before the lane is open are dropped: it seeks when it opens."""
+        if self.open and not self._stopping:
+            self.work.feed(partition, records)
+
+    def passed(self, partition: TopicPartition, position: int) -> None:
+        """The feed's position."""
+        if self.open and not self._stopping:
+            self.work.passed(partition, position)
+
+    def wants(self, partition: TopicPartition) -> bool:
+        """False while the feed should pause."""
+        return self.open and not self._stopping and self.work.wants(partition)
+
+    async def close(self, drain_s: float) -> None:
+        """Take nothing more, give work under way its time, commit what is done, let go."""
+        self._stopping = True
+        if self.open:
+            await self.work.drain(drain_s)
+            self._wake.set()
+            await asyncio.wait([self._task], timeout=LAST_COMMIT_S)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._health.ready(self._condition)
+
+    def stalled_s(self, now_s: float) -> float:
+        """For how long an open lane has had work waiting and moved nothing; 0.0 where it moves or waits for Kafka."""
+        moved = self.work.progress()
+        if not self.open or not self.work.waiting() or moved != self._progress[0]:
+            self._progress = (moved, now_s)
+        return now_s - self._progress[1]
+
+    async def _run(self) -> None:
+        while True:
+            pause_s = 0.0
+            try:
+                await self._open()
+                await self._commit()
+            except Fenced:
+                logger.warning("lane.fenced group=%s partition=%d", self._group, self.number)
+                self._fresh, pause_s = True, FENCE_PAUSE_S
+            except Exception as problem:
+                logger.warning("lane.broken group=%s partition=%d reason=%r", self._group, self.number, problem)
+                pause_s = REOPEN_PAUSE_S
+            finally:
+                self.open = False
+                await self._transactor.close()
+            if self._stopping:
+                return
+            self._health.unready(self._condition, f"partition {self.number} is being opened again")
+            await self._sleep(pause_s)
+            if self._stopping:
+                return
+
+    async def _open(self) -> None:
+        await self._transactor.open()
+        committed = await self._log.committed(self._group, self.inputs)
+        self._health.kafka_answered()
+        first = await self._log.earliest([tp for tp in self.inputs if committed[tp].offset is None])
+        next_offsets = await self.work.opened(committed, fresh=self._fresh)
+        # An offset that retention has already removed is no place to start from.
+        self._seek({tp: max(offset, first.get(tp, 0)) for tp, offset in next_offsets.items()})
+        self._fresh = False
+        self.open = True
+        self._health.ready(self._condition)
+        logger.info("lane.opened group=%s partition=%d", self._group, self.number)
+
+    async def _commit(self) -> None:
+        interval_s = self._settings.commit_interval_ms / 1000
+        loop = asyncio.get_running_loop()
+        last = 0.0
+        while True:
+            if not self._stopping:
+                await self._wake.wait()
+                # At once when idle; under load the transaction is what costs, so that it waits for company.
+                await self._sleep(last + interval_s - loop.time())
+            self._wake.clear()
+            batch = await self.work.collect()
+            if batch is not None:
+                await self._transactor.commit(batch)
+                self._health.kafka_answered()
+                last = loop.time()
+                self.work.settled(batch)
+            elif self._stopping:
+                return
+
+    async def _sleep(self, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        while not self._stopping and (left := until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(left, 0.1))

@@ -1,0 +1,152 @@
+"""The reading side of a lane besides its feed: committed offsets, ends, and ranges read again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from schemas.settings import Settings
+from streams.lane import connections
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed for a partition: the next offset (None: nothing yet) and the commit's metadata."""
+
+    offset: int | None
+    metadata: str = ""
+
+
+class Log:
+    """Looks things up in the log over connections of its own, so that no look-up waits behind a long fetch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: AIOKafkaAdminClient | None = None
+        self._uncommitted: AIOKafkaConsumer | None = None
+        self._committed: AIOKafkaConsumer | None = None
+        self._range: AIOKafkaConsumer | None = None
+        self._range_lock = asyncio.Lock()
+        self._asked: dict[TopicPartition, asyncio.Future[int]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect. Raises aiokafka's errors where Kafka does not answer."""
+        self._admin = connections.admin(self._settings)
+        self._uncommitted = connections.reader(self._settings, "read_uncommitted")
+        self._committed = connections.reader(self._settings)
+        self._range = connections.reader(self._settings)
+        for client in (self._admin, self._uncommitted, self._committed, self._range):
+            await client.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        clients: tuple[Any, ...] = (self._uncommitted, self._committed, self._range)
+        for client in clients:
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    await client.stop()
+        if self._admin is not None:
+            with contextlib.suppress(Exception):
+                await self._admin.close()
+
+    async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """The group's commits. Only after the fence are they final."""
+        assert self._admin is not None
+        wanted = list(partitions)
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            found = await self._admin.list_consumer_group_offsets(group, partitions=wanted)
+        return {
+            tp: Committed(found[tp].offset, found[tp].metadata)
+            if tp in found and found[tp].offset >= 0
+            else Committed(None)
+            for tp in wanted
+        }
+
+    async def earliest(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset that each partition still has."""
+        assert self._committed is not None
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return dict(await self._committed.beginning_offsets(list(partitions)))
+
+    async def stable_ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset up to which each partition can be read under `read_committed`."""
+        assert self._committed is not None
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            return dict(await self._committed.end_offsets(list(partitions)))
+
+    async def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
+        """The first offset whose time is `time_ms` or later; None where there is none."""
+        assert self._committed is not None
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            found = (await self._committed.offsets_for_times({partition: time_ms})).get(partition)
+        return None if found is None else int(found.offset)
+
+    async def high_watermark(self, partition: TopicPartition) -> int:
+        """The end of a partition, open transactions included, as of now or later.
+
+        Callers that ask while a request is under way share the next one.
+        """
+        loop = asyncio.get_running_loop()
+        future = self._asked.setdefault(partition, loop.create_future())
+        if self._asking is None or self._asking.done():
+            self._asking = loop.create_task(self._ask())
+        return await asyncio.shield(future)
+
+    async def _ask(self) -> None:
+        assert self._uncommitted is not None
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    ends = await self._uncommitted.end_offsets(list(asked))
+            except Exception as problem:
+                for future in asked.values():
+                    if not future.done():
+                        future.set_exception(problem)
+                        future.exception()  # a caller that has gone must not turn this into a warning
+                continue
+            for partition, future in asked.items():
+                if not future.done():
+                    future.set_result(ends[partition])
+
+    async def read(
+        self, partition: TopicPartition, start: int, end: int, *, at_most: int = 2_000
+    ) -> AsyncIterator[list[ConsumerRecord]]:
+        """The committed records with `start <= offset < end`, in lists of at most `at_most`.
+
+        `end` must lie within what is stable. Raises TimeoutError when Kafka stays silent for 15 s.
+        """
+        assert self._range is not None
+        async with self._range_lock:
+            self._range.assign([partition])
+            try:
+                first = (await self._range.beginning_offsets([partition]))[partition]
+                self._range.seek(partition, max(start, first))
+                position = max(start, first)
+                heard = asyncio.get_running_loop().time()
+                while position < end:
+                    got = await self._range.getmany(partition, timeout_ms=250, max_records=at_most)
+                    records = [record for record in got.get(partition, ()) if record.offset < end]
+                    if records:
+                        yield records
+                    moved = await self._range.position(partition)
+                    now = asyncio.get_running_loop().time()
+                    if moved > position:
+                        position, heard = moved, now
+                    elif now - heard > REQUEST_TIMEOUT_S:
+                        raise TimeoutError(f"{partition} cannot be read from {position} to {end}")
+            finally:
+                self._range.unsubscribe()

@@ -1,0 +1,117 @@
+"""The writing side of a lane: one transactional id, which only its newest holder may use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.structs import TopicPartition
+
+from schemas.settings import Settings
+from streams.lane import connections
+from streams.lane.outputs import Batch, Output
+
+log = logging.getLogger(__name__)
+
+#: One transaction may take this long before it counts as failed: shorter than Kafka's own limit for it.
+COMMIT_TIMEOUT_S = 15.0
+OPEN_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 2.0
+
+
+class Fenced(Exception):
+    """A newer holder of the transactional id exists: what this one holds is no longer its to write."""
+
+
+class Broken(Exception):
+    """The transaction failed or its end is unknown; only opening again tells what Kafka has."""
+
+
+class Transactor:
+    """Writes batches in transactions. After any error it must be opened again."""
+
+    def __init__(self, settings: Settings, transactional_id: str, group: str) -> None:
+        self._settings = settings
+        self._transactional_id = transactional_id
+        self._group = group
+        self._producer: AIOKafkaProducer | None = None
+
+    async def open(self) -> None:
+        """Fence every earlier holder; when this returns, their last transaction is over. Raises `Broken`."""
+        await self.close()
+        self._producer = connections.transactional_producer(self._settings, self._transactional_id)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await self._producer.start()
+        except Exception as problem:
+            raise Broken(f"cannot open {self._transactional_id}: {problem!r}") from problem
+
+    async def commit(self, batch: Batch) -> None:
+        """Write the outputs and the offsets, all or nothing, and note the outputs' offsets in `batch.written`.
+
+        Raises `Fenced`, or `Broken` where the end is not known.
+        """
+        assert self._producer is not None, "open first"
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._producer.begin_transaction()
+                written = await self._write(self._producer, batch.outputs)
+                if batch.offsets:
+                    await self._producer.send_offsets_to_transaction(dict(batch.offsets), self._group)
+                await self._producer.commit_transaction()
+        except (ProducerFenced, InvalidProducerEpoch) as problem:
+            raise Fenced(self._transactional_id) from problem
+        except Exception as problem:
+            raise Broken(f"a transaction of {self._transactional_id} failed: {problem!r}") from problem
+        batch.written[:] = written
+
+    async def close(self) -> None:
+        """Let go of the producer; an open transaction is left to the next opening, which ends it."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await producer.stop()
+                return
+        # A producer that cannot say goodbye still holds sockets and a task.
+        with contextlib.suppress(Exception):
+            await producer._sender.close()
+        with contextlib.suppress(Exception):
+            await producer.client.close()
+
+    async def _write(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[int]:
+        written = [-1] * len(outputs)
+        places: dict[TopicPartition, list[int]] = defaultdict(list)
+        for index, output in enumerate(outputs):
+            places[output.place(self._settings.partitions)].append(index)
+        sent = [
+            await self._send(producer, place, [(index, outputs[index]) for index in indexes])
+            for place, indexes in places.items()
+        ]
+        for futures in sent:
+            for future, indexes in futures:
+                first = (await future).offset
+                for distance, index in enumerate(indexes):
+                    written[index] = first + distance
+        return written
+
+    async def _send(
+        self, producer: AIOKafkaProducer, place: TopicPartition, outputs: list[tuple[int, Output]]
+    ) -> list[tuple[asyncio.Future, list[int]]]:  # type: ignore[type-arg]
+        futures = []
+        batch, indexes = producer.create_batch(), list[int]()
+        for index, output in outputs:
+            record = {"key": output.key, "value": output.value, "headers": list(output.headers), "timestamp": None}
+            if batch.append(**record) is None:
+                futures.append((await producer.send_batch(batch, place.topic, partition=place.partition), indexes))
+                batch, indexes = producer.create_batch(), []
+                batch.append(**record)
+            indexes.append(index)
+        futures.append((await producer.send_batch(batch, place.topic, partition=place.partition), indexes))
+        return futures

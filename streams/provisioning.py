@@ -1,0 +1,134 @@
+"""Topics as `schemas.topics` wants them: created where they are missing, compared where they exist."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from schemas.settings import Settings
+from schemas.topics import Topic, topic_map
+from streams.lane import connections
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A topic that is not as it should be. `setting` is a Kafka topic setting, or `partitions`."""
+
+    topic: str
+    setting: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.setting} is {self.found}, should be {self.wanted}"
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What `provision` did: the topics created, those that were there, and how these differ."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+async def provision(settings: Settings) -> Provisioned:
+    """Create every topic that is missing; change none that exists. Raises aiokafka's errors."""
+    wanted = {settings.topic(topic.name): topic for topic in topic_map(settings.tiers_ms)}
+    admin = connections.admin(settings)
+    await admin.start()
+    try:
+        present = set(await admin.list_topics()) & set(wanted)
+        created = await _create(admin, settings, {name: row for name, row in wanted.items() if name not in present})
+        existing = tuple(sorted(set(wanted) - set(created)))
+        differences = await _compare(admin, settings, {name: wanted[name] for name in existing})
+        return Provisioned(created, existing, tuple(differences))
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: dict[str, Topic]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    response = await admin.create_topics(
+        [
+            NewTopic(name, settings.partitions, settings.replication, topic_configs=row.config())
+            for name, row in missing.items()
+        ]
+    )
+    created = []
+    for name, code, *message in response.topic_errors:
+        if code == 0:
+            created.append(name)
+        elif for_code(code) is not TopicAlreadyExistsError:  # somebody else was quicker: as good
+            raise for_code(code)(f"{name}: {message[0] if message else ''}")
+    return tuple(created)
+
+
+async def _compare(admin: AIOKafkaAdminClient, settings: Settings, existing: dict[str, Topic]) -> list[Difference]:
+    if not existing:
+        return []
+    differences = []
+    for found in await admin.describe_topics(list(existing)):
+        if len(found["partitions"]) != settings.partitions:
+            differences.append(
+                Difference(found["topic"], "partitions", str(settings.partitions), str(len(found["partitions"])))
+            )
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing]
+    for response in await admin.describe_configs(resources):
+        for _code, _message, _kind, name, entries in response.resources:
+            values = {entry[0]: entry[1] for entry in entries}
+            differences += [
+                Difference(name, setting, value, str(values.get(setting)))
+                for setting, value in existing[name].config().items()
+                if values.get(setting) != value
+            ]
+    return differences
+
+
+class WrongTopics(Exception):
+    """A topic exists with the wrong number of partitions: joining it would mix partitions up."""
+
+
+async def wait_for_topics(settings: Settings, stop: asyncio.Event) -> None:
+    """Return when Kafka answers and has every topic, or `stop` is set. Raises `WrongTopics`."""
+    names = [settings.topic(topic.name) for topic in topic_map(settings.tiers_ms)]
+    said = ""
+    while not stop.is_set():
+        waiting = await _missing(settings, names)
+        if not waiting:
+            return
+        if waiting != said:
+            said = waiting
+            logger.warning("start.waiting reason=%s", waiting)
+        await asyncio.sleep(WAIT_S)
+
+
+async def _missing(settings: Settings, names: list[str]) -> str:
+    """What keeps a process from starting, in a line; empty when nothing does."""
+    admin = connections.admin(settings)
+    try:
+        await admin.start()
+        missing = sorted(set(names) - set(await admin.list_topics()))
+        if missing:
+            return f"topics are missing (run `hookfold topics`): {', '.join(missing)}"
+        described = await admin.describe_topics(names)
+    except Exception as problem:
+        return f"Kafka at {settings.kafka} does not answer: {problem}"
+    finally:
+        await admin.close()
+    for found in described:
+        if len(found["partitions"]) != settings.partitions:
+            raise WrongTopics(
+                f"{found['topic']} has {len(found['partitions'])} partitions, HOOKFOLD_PARTITIONS is {settings.partitions}"
+            )
+    return ""
