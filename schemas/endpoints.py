@@ -48,8 +48,8 @@ class EndpointSettings(Record):
 class EndpointVersion(Record):
     """An endpoint from `valid_from_ms` (its change's time in the log, ms) on.
 
-    `offset` is the change's own in `subscriptions`; `since_ms` is when `state` began; `settings` is None for a gone
-    endpoint.
+    `offset` is the change's own in `subscriptions`; `since_ms` is when `state` began; `verified` tells whether the URL
+    has been vouched for (a pause does not change that); `settings` is None for a gone endpoint.
     """
 
     valid_from_ms: int
@@ -57,6 +57,7 @@ class EndpointVersion(Record):
     state: State
     since_ms: int
     reason: str | None = None
+    verified: bool = False
     failing_since_ms: int | None = None
     settings: EndpointSettings | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -59,7 +60,7 @@ async def provision(settings: Settings) -> Provisioned:
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: dict[str, Topic]) -> tuple[str, ...]:
     if not missing:
         return ()
-    response = await admin.create_topics(
+    response: Any = await admin.create_topics(
         [
             NewTopic(name, settings.partitions, settings.replication, topic_configs=row.config())
             for name, row in missing.items()
@@ -84,6 +85,7 @@ async def _compare(admin: AIOKafkaAdminClient, settings: Settings, existing: dic
                 Difference(found["topic"], "partitions", str(settings.partitions), str(len(found["partitions"])))
             )
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing]
+    response: Any
     for response in await admin.describe_configs(resources):
         for _code, _message, _kind, name, entries in response.resources:
             values = {entry[0]: entry[1] for entry in entries}

@@ -29,7 +29,7 @@ class Stalled(Exception):
     """A lane has work and does not move; a new process may do better."""
 
 
-class LaneGroup(ConsumerRebalanceListener):  # type: ignore[misc]
+class LaneGroup(ConsumerRebalanceListener):
     """Runs one lane for each partition this process owns. `topics` are without prefix, all with equal partitions."""
 
     def __init__(

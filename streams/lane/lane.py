@@ -58,7 +58,7 @@ class Lane:
         health.unready(self._condition, f"partition {number} is being opened")
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._group}-{number}")
 
-    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Hand records on. Those that come before the lane is open are dropped: it seeks when it opens."""
         if self.open and not self._stopping:
             self.work.feed(partition, records)

@@ -48,7 +48,8 @@ class Log:
         self._uncommitted = connections.reader(self._settings, "read_uncommitted")
         self._committed = connections.reader(self._settings)
         self._range = connections.reader(self._settings)
-        for client in (self._admin, self._uncommitted, self._committed, self._range):
+        clients: tuple[Any, ...] = (self._admin, self._uncommitted, self._committed, self._range)
+        for client in clients:
             await client.start()
 
     async def stop(self) -> None:
@@ -124,7 +125,7 @@ class Log:
 
     async def read(
         self, partition: TopicPartition, start: int, end: int, *, at_most: int = 2_000
-    ) -> AsyncIterator[list[ConsumerRecord]]:
+    ) -> AsyncIterator[list[ConsumerRecord[bytes, bytes]]]:
         """The committed records with `start <= offset < end`, in lists of at most `at_most`.
 
         `end` must lie within what is stable. Raises TimeoutError when Kafka stays silent for 15 s.

@@ -7,14 +7,16 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from schemas.settings import Settings
+from streams.core.outputs import Output
 from streams.lane import connections
-from streams.lane.outputs import Batch, Output
+from streams.lane.outputs import Batch
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,8 @@ class Transactor:
         written = [-1] * len(outputs)
         places: dict[TopicPartition, list[int]] = defaultdict(list)
         for index, output in enumerate(outputs):
-            places[output.place(self._settings.partitions)].append(index)
+            topic = self._settings.topic(output.topic)
+            places[TopicPartition(topic, output.place(self._settings.partitions))].append(index)
         sent = [
             await self._send(producer, place, [(index, outputs[index]) for index in indexes])
             for place, indexes in places.items()
@@ -103,8 +106,9 @@ class Transactor:
 
     async def _send(
         self, producer: AIOKafkaProducer, place: TopicPartition, outputs: list[tuple[int, Output]]
-    ) -> list[tuple[asyncio.Future, list[int]]]:  # type: ignore[type-arg]
+    ) -> list[tuple[asyncio.Future[Any], list[int]]]:
         futures = []
+        record: dict[str, Any]
         batch, indexes = producer.create_batch(), list[int]()
         for index, output in outputs:
             record = {"key": output.key, "value": output.value, "headers": list(output.headers), "timestamp": None}

@@ -28,7 +28,7 @@ class Work(Protocol):
         Returns the offset to read next for each input; an input that is left out is not sought.
         """
 
-    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """The next records; a gap between offsets is control records or compaction, and nothing is missing."""
 
     def passed(self, partition: TopicPartition, position: int) -> None:

@@ -1,0 +1,1 @@
+"""Everything that speaks HTTP: the egress, and later the gateway."""

@@ -1,0 +1,1 @@
+"""Pure decisions about HTTP: what is sent, and what an answer means."""

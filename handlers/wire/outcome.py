@@ -1,0 +1,85 @@
+"""What an attempt ended with: an answer, or the kind of its failure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from schemas.results import ErrorKind
+from streams.core.retrying import MAX_RETRY_AFTER_MS
+
+MAX_EXCERPT_BYTES = 1_024
+
+_LINES = {
+    ErrorKind.TIMEOUT: "the receiver did not answer in time",
+    ErrorKind.DNS: "the receiver's name could not be resolved",
+    ErrorKind.REFUSED: "the receiver refused the connection",
+    ErrorKind.RESET: "the receiver closed the connection before it had answered",
+    ErrorKind.TLS: "no secure connection to the receiver could be made",
+    ErrorKind.BLOCKED: "the receiver's address is not one that deliveries may reach",
+    ErrorKind.PROTOCOL: "the receiver's answer is not HTTP",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`error_kind` None means that the receiver has accepted. `error` is one line fit for the tenant."""
+
+    latency_ms: int
+    status_code: int | None = None
+    error_kind: ErrorKind | None = None
+    error: str | None = None
+    response_excerpt: str | None = None
+    retry_after_ms: int | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """True for a 2xx."""
+        return self.error_kind is None
+
+
+def classify_response(status: int, headers: Mapping[str, str], body: bytes, *, latency_ms: int, now_ms: int) -> Outcome:
+    """The outcome of an answer. `headers` look names up without regard to case."""
+    excerpt = _excerpt(body)
+    if 200 <= status < 300:
+        return Outcome(latency_ms, status, response_excerpt=excerpt)
+    if 300 <= status < 400:
+        kind, line = ErrorKind.REDIRECT, f"the receiver redirects ({status}); redirects are not followed"
+    elif status == 410:
+        kind, line = ErrorKind.GONE, "the receiver says that it is gone (410)"
+    else:
+        kind, line = ErrorKind.STATUS, f"the receiver answered {status}"
+    after_ms = _retry_after(headers.get("retry-after"), now_ms)
+    return Outcome(latency_ms, status, kind, line, excerpt, after_ms)
+
+
+def classify_failure(kind: ErrorKind, *, latency_ms: int) -> Outcome:
+    """The outcome of an attempt that got no answer."""
+    return Outcome(latency_ms, None, kind, _LINES[kind])
+
+
+def _excerpt(body: bytes) -> str | None:
+    if not body:
+        return None
+    text = body[:MAX_EXCERPT_BYTES].decode("utf-8", "ignore" if len(body) > MAX_EXCERPT_BYTES else "replace")
+    text = "".join(c if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160) else " " for c in text)
+    while len(text.encode()) > MAX_EXCERPT_BYTES:  # a replacement character is longer than what it replaces
+        text = text[: -max(1, (len(text.encode()) - MAX_EXCERPT_BYTES) // 4)]
+    return text
+
+
+def _retry_after(value: str | None, now_ms: int) -> int | None:
+    """RFC 9110, 10.2.3: seconds, or a date in any of its three forms. Garbage and what has passed is no wish."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:12]) * 1_000, MAX_RETRY_AFTER_MS)
+    try:
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        wait_ms = int((date - datetime.fromtimestamp(0, UTC)).total_seconds() * 1_000) - now_ms
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return min(wait_ms, MAX_RETRY_AFTER_MS) if wait_ms > 0 else None

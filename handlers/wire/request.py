@@ -1,0 +1,54 @@
+"""The headers of one attempt."""
+
+import base64
+from collections.abc import Sequence
+
+from schemas.changes import BasicAuth, BearerAuth, HeaderAuth, OtherAuth
+from schemas.deliveries import Delivery
+from schemas.endpoints import EndpointSettings
+from handlers.wire import signing
+from handlers.wire.payload import Body
+
+
+def secrets_at(settings: EndpointSettings, now_ms: int) -> list[str]:
+    """The secrets that sign at `now_ms`: the current ones, then those whose overlap has not ended."""
+    return [*settings.secrets, *(older.secret for older in settings.expiring_secrets if older.until_ms > now_ms)]
+
+
+def headers(
+    delivery: Delivery, settings: EndpointSettings, body: Body, *, now_ms: int, user_agent: str
+) -> list[tuple[str, str]]:
+    """Every header but those of the connection. The endpoint's own come last; they were checked at registration."""
+    timestamp_s = now_ms // 1_000
+    made = [
+        ("content-type", body.content_type),
+        ("user-agent", user_agent),
+        ("webhook-id", delivery.delivery_id),
+        ("webhook-timestamp", str(timestamp_s)),
+        ("webhook-attempt", str(delivery.attempt)),
+    ]
+    if secrets := secrets_at(settings, now_ms):
+        made.append(("webhook-signature", signing.sign(secrets, delivery.delivery_id, timestamp_s, body.body)))
+    if delivery.replay_id is not None:
+        made.append(("webhook-replay", delivery.replay_id))
+    if delivery.traceparent is not None:
+        made.append(("traceparent", delivery.traceparent))
+    made += body.headers
+    made += (settings.headers or {}).items()
+    made += _authorize(settings)
+    return made
+
+
+def _authorize(settings: EndpointSettings) -> Sequence[tuple[str, str]]:
+    match settings.auth:
+        case None:
+            return ()
+        case HeaderAuth(name=name, value=value):
+            return ((name, value),)
+        case BearerAuth(token=token):
+            return (("authorization", f"Bearer {token}"),)
+        case BasicAuth(username=username, password=password):
+            pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+            return (("authorization", f"Basic {pair}"),)
+        case OtherAuth(kind=kind):
+            raise ValueError(f"auth of kind {kind} is not served")  # refused at registration

@@ -1,0 +1,111 @@
+"""What an event leads to: a delivery or a skipped result for each endpoint that was subscribed when it was appended."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from schemas import topics
+from schemas.deliveries import Delivery
+from schemas.endpoints import EndpointRecord, EndpointVersion, State
+from schemas.events import MOVED_HEADER, Event
+from schemas.results import ErrorKind, Result, Verdict
+from streams.core import matching, outputs, partitioning, reading, versions
+from streams.core.outputs import Output, Source
+
+#: What a result says of an endpoint in a state that takes no deliveries.
+KIND_OF_STATE = {
+    State.PENDING: ErrorKind.PENDING,
+    State.PAUSED: ErrorKind.PAUSED,
+    State.DISABLED: ErrorKind.DISABLED,
+    State.GONE: ErrorKind.GONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is written for one event, and how many of it are deliveries and skipped results."""
+
+    outputs: Sequence[Output]
+    deliveries: int = 0
+    skipped: int = 0
+
+
+def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
+    """Where a record has to go whose key does not belong in its partition; None where it does.
+
+    It goes with all that it came with and a mark of its origin. A marked one that is misplaced again is rejected:
+    somebody's partition counts differ, and it would be moved for ever.
+    """
+    if source.key is None or partitioning.partition_of(source.key, partitions) == source.partition:
+        return None
+    if any(name == MOVED_HEADER for name, _ in source.headers):
+        return outputs.rejected(source, "the record was moved once and is misplaced again")
+    mark = (MOVED_HEADER, f"{source.partition}-{source.offset}".encode())
+    moved = Output(topic, source.key, source.value, [*source.headers, mark])
+    return moved if moved.fits else outputs.rejected(source, "the record is misplaced and too large to be moved")
+
+
+def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) -> Judged:
+    """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match."""
+    made: list[Output] = []
+    deliveries = skipped = 0
+    for record in candidates:
+        version = versions.as_of(record, source.at_ms)
+        if version is None or (pattern := _matching_pattern(version, event.event_type)) is None:
+            continue
+        identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
+        if version.state is not State.ACTIVE:
+            made.append(outputs.result(skip(event, record.endpoint_id, identity, version.state)))
+            skipped += 1
+            continue
+        delivery = _deliver(event, source, record, identity, pattern)
+        if delivery.fits:
+            made.append(delivery)
+            deliveries += 1
+        else:
+            reason = f"its delivery to {record.endpoint_id} would have {delivery.size} bytes, more than the topic takes"
+            made.append(outputs.rejected(source, reason))
+    return Judged(made, deliveries, skipped)
+
+
+def skip(event: Event, endpoint_id: str, delivery_id: str, state: State) -> Result:
+    """The result of a delivery that is not attempted because of the endpoint's state."""
+    return Result(
+        delivery_id=delivery_id,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        tenant=event.tenant,
+        endpoint_id=endpoint_id,
+        attempt=0,
+        verdict=Verdict.SKIPPED,
+        error_kind=KIND_OF_STATE[state],
+        error=f"the endpoint was {state.value} when the event came",
+    )
+
+
+def _matching_pattern(version: EndpointVersion, event_type: str) -> str | None:
+    if version.settings is None:
+        return None
+    for subscription in version.settings.subscriptions:
+        for pattern in subscription.event_types:
+            if matching.matches(pattern, event_type):
+                return pattern
+    return None
+
+
+def _deliver(event: Event, source: Source, record: EndpointRecord, identity: str, pattern: str) -> Output:
+    delivery = Delivery(
+        delivery_id=identity,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        tenant=event.tenant,
+        endpoint_id=record.endpoint_id,
+        endpoint_version=record.version,
+        event_time_ms=source.at_ms,
+        event_time=event.time,
+        data_content_type=event.data_content_type,
+        traceparent=event.traceparent,
+        matched=pattern,
+        attributes=event.attributes,
+        data=event.data,
+    )
+    return Output(topics.DELIVERIES, delivery.key, delivery.data, delivery.headers())

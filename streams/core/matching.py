@@ -1,0 +1,99 @@
+"""Which endpoints of a tenant an event type leads to.
+
+A pattern is a dotted name; `*` stands for one segment, a final `**` for one or more, and alone either for everything.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MAX_PATTERN = 256
+_SEGMENT = re.compile(r"^[A-Za-z0-9_-]+$")
+
+
+def refuse_pattern(pattern: str) -> str | None:
+    """Why `pattern` cannot be subscribed to, in one line; None when it can."""
+    if not 0 < len(pattern) <= MAX_PATTERN:
+        return f"an event-type pattern has 1 to {MAX_PATTERN} characters"
+    segments = pattern.split(".")
+    for place, segment in enumerate(segments):
+        if segment == "**" and place != len(segments) - 1:
+            return f"{pattern!r}: ** may only stand at the end"
+        if segment not in ("*", "**") and not _SEGMENT.match(segment):
+            return f"{pattern!r}: segments are made of A-Z a-z 0-9 _ -, or are * or a final **"
+    return None
+
+
+def matches(pattern: str, event_type: str) -> bool:
+    """True when `pattern` covers `event_type`."""
+    if pattern in ("*", "**"):
+        return True
+    wanted, found = pattern.split("."), event_type.split(".")
+    if wanted[-1] == "**":
+        wanted = wanted[:-1]
+        if len(found) <= len(wanted):
+            return False
+    elif len(found) != len(wanted):
+        return False
+    return all(segment in ("*", given) for segment, given in zip(wanted, found, strict=False))
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str, "_Node"] = field(default_factory=dict)
+    #: Endpoints whose pattern ends here / ends here with `**`, each with its pattern.
+    here: dict[str, str] = field(default_factory=dict)
+    below: dict[str, str] = field(default_factory=dict)
+
+
+class TenantIndex:
+    """One tenant's patterns as a tree of segments, so that a look-up costs what it finds, not what there is."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+        self._everything: dict[str, str] = {}
+        self._patterns: dict[str, frozenset[str]] = {}
+
+    def put(self, endpoint_id: str, patterns: Iterable[str]) -> None:
+        """The endpoint has just these patterns from now on; with none it is forgotten."""
+        wanted = frozenset(patterns)
+        had = self._patterns.get(endpoint_id, frozenset())
+        for pattern in had - wanted:
+            self._slot(pattern).pop(endpoint_id, None)
+        for pattern in wanted - had:
+            self._slot(pattern)[endpoint_id] = pattern
+        if wanted:
+            self._patterns[endpoint_id] = wanted
+        else:
+            self._patterns.pop(endpoint_id, None)
+        # Two patterns can share a slot only as `*` and `**` alone; keep the one that is left.
+        for pattern in sorted(wanted & {"*", "**"}):
+            self._everything.setdefault(endpoint_id, pattern)
+
+    def find(self, event_type: str) -> list[str]:
+        """The endpoints that any pattern leads to, sorted."""
+        found = set(self._everything)
+        nodes = [self._root]
+        segments = event_type.split(".")
+        for place, segment in enumerate(segments):
+            following: list[_Node] = []
+            for node in nodes:
+                found.update(node.below)
+                following += [child for name in {segment, "*"} if (child := node.children.get(name))]
+            nodes = following
+            if not nodes:
+                break
+            if place == len(segments) - 1:
+                for node in nodes:
+                    found.update(node.here)
+        return sorted(found)
+
+    def _slot(self, pattern: str) -> dict[str, str]:
+        if pattern in ("*", "**"):
+            return self._everything
+        segments = pattern.split(".")
+        deep = segments[-1] == "**"
+        node = self._root
+        for segment in segments[:-1] if deep else segments:
+            node = node.children.setdefault(segment, _Node())
+        return node.below if deep else node.here

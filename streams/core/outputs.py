@@ -1,0 +1,79 @@
+"""Records to write, and records as they came: what decisions take and give."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas import topics
+from schemas.results import Result
+from streams.core import partitioning, rejecting
+
+#: Kafka's own share of a record besides key, value and headers, with room to spare.
+_RECORD_OVERHEAD = 128
+_HEADER_OVERHEAD = 10
+
+#: The largest record that each topic takes; a tier is any topic that begins with `retries.`.
+MAX_BYTES = {topic.name: topic.max_record_bytes for topic in topics.topic_map({"1s": 1_000})}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A record to write. `topic` is without prefix; `partition` None means: where the key belongs."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Upper bound of its bytes on the wire, uncompressed."""
+        headers = sum(_HEADER_OVERHEAD + len(name.encode()) + len(value or b"") for name, value in self.headers)
+        return _RECORD_OVERHEAD + len(self.key or b"") + len(self.value or b"") + headers
+
+    @property
+    def fits(self) -> bool:
+        """False when its topic would refuse it."""
+        name = topics.RETRIES + "1s" if self.topic.startswith(topics.RETRIES) else self.topic
+        return self.size <= MAX_BYTES[name]
+
+    def place(self, partitions: int) -> int:
+        """Its partition, with `partitions` a topic."""
+        if self.partition is not None:
+            return self.partition
+        return partitioning.partition_of(self.key or b"", partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A record as it came. `topic` is the full name; `at_ms` its time in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+    @property
+    def origin(self) -> str:
+        """`topic/partition/offset`."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+def result(made: Result) -> Output:
+    """The record of a result."""
+    key = f"{made.tenant}/{made.endpoint_id}".encode()
+    return Output(topics.RESULTS, key, made.model_dump_json(exclude_none=True).encode())
+
+
+def rejected(source: Source, reason: str) -> Output:
+    """The record as it came, with the reason; only one too large even for `rejected` loses the end of its value."""
+    headers = rejecting.rejected_headers(source.headers, reason, source.origin)
+    output = Output(topics.REJECTED, source.key, source.value, headers, source.partition)
+    if output.fits:
+        return output
+    room = MAX_BYTES[topics.REJECTED] - (output.size - len(source.value or b"")) - 64
+    cut = [*headers, ("rejected-bytes-cut", str(len(source.value or b"") - max(room, 0)).encode())]
+    return Output(topics.REJECTED, source.key, (source.value or b"")[: max(room, 0)], cut, source.partition)

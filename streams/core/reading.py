@@ -1,0 +1,233 @@
+"""From records to changes and events: what is read, and why not where it cannot be."""
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.changes import Change
+from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, Event
+from schemas.model import ID_PATTERN
+
+RecordHeaders = Sequence[tuple[str, bytes]]
+
+MAX_TEXT_BYTES = 256
+_IDENTIFIER = re.compile(ID_PATTERN)
+_MOVED = re.compile(rb"^\d{1,10}-\d{1,19}$")
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)$")
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$")
+_CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
+#: Raw values keep their bytes: `1.10` and a number of 30 digits stay what they were.
+_OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_VALUE = msgspec.json.Decoder()
+_DELIVERY_IDS = uuid.UUID("5f0c7c5e-6a0b-5b52-9f6c-3d1f0d2b7e11")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a record cannot be read, in one line; it carries nothing of the record that could be secret."""
+
+    reason: str
+
+
+def read_tenant(key: bytes | None) -> str | Unreadable:
+    """The tenant that a record's key names."""
+    if key is None:
+        return Unreadable("the record has no key; the key is the tenant")
+    try:
+        tenant = key.decode()
+    except UnicodeDecodeError:
+        return Unreadable("the key is not UTF-8; the key is the tenant")
+    if not _IDENTIFIER.match(tenant) or tenant.endswith("\n"):
+        return Unreadable("the key is not a tenant: 1 to 128 of A-Z a-z 0-9 _ -")
+    return tenant
+
+
+def read_change(value: bytes | None) -> Change | Unreadable:
+    """The subscription change in a record's value."""
+    if value is None:
+        return Unreadable("the record has no value")
+    try:
+        return _CHANGES.validate_json(value)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        kind = first["type"]
+        if kind == "union_tag_invalid":
+            return Unreadable("the change's type is not one of the known ones")
+        if kind == "union_tag_not_found":
+            return Unreadable("the change has no type")
+        return Unreadable(f"{place}: {first['msg']}" if place else first["msg"])
+
+
+def read_event(
+    tenant: str,
+    value: bytes | None,
+    headers: RecordHeaders,
+    *,
+    partition: int,
+    offset: int,
+    max_bytes: int,
+) -> Event | Unreadable:
+    """The event in a record, in any of the contract's three encodings.
+
+    `partition` and `offset` are the record's own and name an event that has no id; a record that was moved is named
+    by its origin. `max_bytes` bounds the value.
+    """
+    if value is None:
+        return Unreadable("the record has no value")
+    if len(value) > max_bytes:
+        return Unreadable(f"the event has {len(value)} bytes, {max_bytes} are allowed")
+    named = {name.lower(): raw for name, raw in headers if raw is not None}
+    moved = named.get(MOVED_HEADER, b"")
+    own_id = moved.decode() if _MOVED.match(moved) else f"{partition}-{offset}"
+    try:
+        content_type = named.get("content-type", b"").decode()
+        traceparent = named.get("traceparent", b"").decode("ascii", "replace")
+        fields: dict[str, Any] | Unreadable
+        if "ce_id" in named or "ce_type" in named:
+            fields = _binary(named, value, content_type)
+        elif _media_type(content_type) == CLOUDEVENTS_JSON:
+            fields = _structured(value)
+        elif _media_type(content_type).startswith("application/cloudevents"):
+            return Unreadable(f"unknown encoding {_media_type(content_type)[:80]!r}")
+        else:
+            fields = _plain(value)
+    except UnicodeDecodeError:
+        return Unreadable("a header is not UTF-8")
+    except (msgspec.DecodeError, RecursionError):
+        return Unreadable("the value is not a JSON object")
+    if isinstance(fields, Unreadable):
+        return fields
+    refused = _refuse(fields)
+    if refused:
+        return Unreadable(refused)
+    given_id = fields["id"] is not None
+    return Event(
+        tenant=tenant,
+        event_id=fields["id"] if given_id else own_id,
+        event_type=fields["type"],
+        data=fields["data"],
+        given_id=given_id,
+        time=fields["time"],
+        data_content_type=fields["content_type"],
+        traceparent=traceparent if _TRACEPARENT.match(traceparent) else None,
+        attributes=fields["attributes"],
+    )
+
+
+def delivery_id(tenant: str, event_id: str, endpoint_id: str) -> str:
+    """The id of the delivery of one event to one endpoint: the same whenever it is computed (UUID version 5)."""
+    return str(uuid.uuid5(_DELIVERY_IDS, f"{tenant}\0{endpoint_id}\0{event_id}"))
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.split(";", 1)[0].strip().lower()
+
+
+def _binary(named: Mapping[str, bytes], value: bytes, content_type: str) -> dict[str, Any]:
+    attributes = {name[3:]: raw.decode() for name, raw in named.items() if name.startswith("ce_")}
+    attributes.pop("specversion", None)
+    return {
+        "id": attributes.pop("id", None),
+        "type": attributes.pop("type", None),
+        "time": attributes.pop("time", None),
+        "content_type": content_type or None,
+        "data": value,
+        "attributes": attributes,
+    }
+
+
+def _structured(value: bytes) -> dict[str, Any] | Unreadable:
+    raw = _OBJECT.decode(value)
+    data, encoded = raw.pop("data", None), raw.pop("data_base64", None)
+    plain = {name: _VALUE.decode(text) for name, text in raw.items()}
+    if data is not None and encoded is not None:
+        return Unreadable("the event has both data and data_base64")
+    if plain.pop("specversion", None) != "1.0":
+        return Unreadable("the event's specversion is not 1.0")
+    content_type = plain.pop("datacontenttype", None)
+    body = bytes(data) if data is not None else b""
+    if encoded is not None:
+        decoded = _base64(_VALUE.decode(encoded))
+        if decoded is None:
+            return Unreadable("data_base64 is not base64")
+        body = decoded
+    return {
+        "id": plain.pop("id", None),
+        "type": plain.pop("type", None),
+        "time": plain.pop("time", None),
+        "content_type": content_type or ("application/json" if encoded is None else None),
+        "data": body,
+        "attributes": {name: _text(attribute) for name, attribute in plain.items() if attribute is not None},
+    }
+
+
+def _plain(value: bytes) -> dict[str, Any]:
+    raw = _OBJECT.decode(value)
+    named = {name: _VALUE.decode(raw[name]) for name in ("id", "type", "time") if name in raw}
+    return {
+        "id": named.get("id"),
+        "type": named.get("type"),
+        "time": named.get("time"),
+        "content_type": "application/json",
+        "data": bytes(raw["data"]) if "data" in raw else b"",
+        "attributes": {},
+    }
+
+
+def _base64(text: Any) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _text(attribute: Any) -> str:
+    # CloudEvents' canonical string form of booleans; numbers and strings are as they are.
+    return str(attribute).lower() if isinstance(attribute, bool) else str(attribute)
+
+
+def _refuse(fields: Mapping[str, Any]) -> str | None:
+    for name in ("id", "type"):
+        text = fields[name]
+        if text is None and name == "id":
+            continue
+        if not isinstance(text, str) or not text:
+            return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
+        if (problem := _refuse_text(text)) is not None:
+            return f"the event's {name} {problem}"
+    if fields["time"] is not None and not (isinstance(fields["time"], str) and _TIME.match(fields["time"])):
+        return "the event's time is not RFC 3339"
+    if fields["content_type"] is not None and not isinstance(fields["content_type"], str):
+        return "the event's datacontenttype is not a text"
+    return _refuse_attributes(fields["attributes"].items(), fields["content_type"])
+
+
+def _refuse_attributes(attributes: Iterable[tuple[str, str]], content_type: str | None) -> str | None:
+    if content_type is not None and _refuse_text(content_type) is not None:
+        return "the event's content type has control characters or is longer than 256 bytes"
+    for name, text in attributes:
+        if not re.fullmatch(r"[a-z0-9_]{1,64}", name):
+            return "an attribute's name is not made of a-z 0-9"
+        if len(text.encode("utf-8", "surrogatepass")) > 4_096 or any(ord(c) < 32 or ord(c) == 127 for c in text):
+            return f"the attribute {name} has control characters or is longer than 4096 bytes"
+        if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+            return f"the attribute {name} is not UTF-8"
+    return None
+
+
+def _refuse_text(text: str) -> str | None:
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
+        return "has control characters"
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return f"is longer than {MAX_TEXT_BYTES} bytes" if size > MAX_TEXT_BYTES else None

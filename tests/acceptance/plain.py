@@ -1,0 +1,145 @@
+"""What a user has: a plain Kafka client, an HTTP server, and the official verifier. Nothing of ours is imported."""
+
+import asyncio
+import base64
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from standardwebhooks.webhooks import Webhook
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ok!").decode()
+
+
+@dataclass
+class Post:
+    """One request as it came."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at_s: float
+
+    def verify(self, secret: str = SECRET) -> Any:
+        """The body, verified by the official library. Raises where the signature is bad."""
+        return Webhook(secret).verify(self.body, self.headers)
+
+
+class Receiver:
+    """Answers 204, or what `answers[path]` says: a status, or a function from the post to a status."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+        self.answers: dict[str, int | Callable[[Post], int]] = {}
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=16 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", self._take)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        post = Post(request.path, headers, await request.read(), time.time())
+        self.posts.append(post)
+        answer = self.answers.get(request.path, 204)
+        return web.Response(status=answer if isinstance(answer, int) else answer(post))
+
+    def at(self, path: str) -> list[Post]:
+        """The posts to one path."""
+        return [post for post in self.posts if post.path == path]
+
+
+class Client:
+    """Produces changes and events, and collects what Hookfold writes, under read_committed."""
+
+    def __init__(self, kafka: str, prefix: str) -> None:
+        self._kafka = kafka
+        self.prefix = prefix
+        self.records: dict[str, list[Any]] = defaultdict(list)
+        self._readers: dict[str, tuple[AIOKafkaConsumer, asyncio.Task[None]]] = {}
+
+    async def __aenter__(self) -> Self:
+        self.producer = AIOKafkaProducer(bootstrap_servers=self._kafka, acks="all", max_request_size=9_000_000)
+        await self.producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.producer.stop()
+        for consumer, task in self._readers.values():
+            task.cancel()
+            await asyncio.wait([task])
+            await consumer.stop()
+
+    async def change(self, tenant: str, kind: str, endpoint_id: str, **fields: Any) -> Any:
+        """Produce a change and wait for Kafka's word."""
+        value = json.dumps({"type": kind, "endpoint_id": endpoint_id, **fields}).encode()
+        return await self.producer.send_and_wait(self.prefix + "subscriptions", value, key=tenant.encode())
+
+    async def register(self, tenant: str, endpoint_id: str, url: str, **fields: Any) -> Any:
+        """Register an endpoint for every event type, active at once."""
+        given = {
+            "url": url,
+            "subscriptions": [{"event_types": ["*"]}],
+            "secrets": [SECRET],
+            "verification": "none",
+            **fields,
+        }
+        return await self.change(tenant, "endpoint.registered", endpoint_id, **given)
+
+    async def event(self, tenant: str, data: Any, kind: str = "invoice.paid", **fields: Any) -> Any:
+        """Produce a plain event and wait for Kafka's word."""
+        value = json.dumps({"type": kind, "data": data, **fields}).encode()
+        return await self.producer.send_and_wait(self.prefix + "events", value, key=tenant.encode())
+
+    async def follow(self, *topics: str) -> None:
+        """Begin to collect topics from their start into `records`."""
+        for topic in topics:
+            consumer = AIOKafkaConsumer(
+                self.prefix + topic,
+                bootstrap_servers=self._kafka,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                group_id=None,
+                max_partition_fetch_bytes=12_000_000,
+            )
+            await consumer.start()
+            self._readers[topic] = (consumer, asyncio.create_task(self._collect(topic, consumer)))
+
+    async def _collect(self, topic: str, consumer: AIOKafkaConsumer) -> None:
+        async for record in consumer:
+            self.records[topic].append(record)
+
+    def results(self, tenant: str) -> list[dict[str, Any]]:
+        """The tenant's results so far, in the order of the log within a partition."""
+        mine = f"{tenant}/".encode()
+        return [json.loads(record.value) for record in self.records["results"] if record.key.startswith(mine)]
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0, what: str = "condition") -> None:
+    """Wait for a condition; fail with its name after `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        await asyncio.sleep(0.02)
+
+
+def tenant_name() -> str:
+    """A tenant that no other test has."""
+    return "t-" + os.urandom(6).hex()
