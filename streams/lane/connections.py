@@ -46,7 +46,7 @@ def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafk
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         acks="all",
         compression_type="zstd",
-        max_batch_size=1_048_576,
+        max_batch_size=900_000,
         max_request_size=MAX_REQUEST_BYTES,
         retry_backoff_ms=10,
         request_timeout_ms=10_000,

@@ -1,0 +1,1 @@
+"""Everything put together: the command line, the local Kafka, the supervisor and the demo."""

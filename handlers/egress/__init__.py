@@ -1,0 +1,1 @@
+"""The POST: deliveries in; attempts made; results, retries and dead letters out."""

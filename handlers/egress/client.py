@@ -1,0 +1,130 @@
+"""One HTTP request within one deadline, and what it ended with. No redirect is followed, no cookie is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from yarl import URL
+
+from handlers.egress.resolver import Blocked, CheckingResolver
+from handlers.wire import outcome
+from handlers.wire.outcome import Outcome
+from schemas.results import ErrorKind
+from schemas.settings import EgressSettings
+from streams.core import addresses
+
+MAX_ANSWER_BYTES = 65_536
+KEEP_ALIVE_S = 60.0
+
+#: By type, the most special first; a type that is not here is a fault of our own and costs the receiver no attempt.
+ERROR_KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
+    (Blocked, ErrorKind.BLOCKED),
+    (TimeoutError, ErrorKind.TIMEOUT),
+    (aiohttp.ClientConnectorDNSError, ErrorKind.DNS),
+    (aiohttp.ClientSSLError, ErrorKind.TLS),
+    (aiohttp.ServerFingerprintMismatch, ErrorKind.TLS),
+    (ssl.SSLError, ErrorKind.TLS),
+    (aiohttp.ClientConnectorError, ErrorKind.REFUSED),
+    (aiohttp.ServerDisconnectedError, ErrorKind.RESET),
+    (aiohttp.ClientOSError, ErrorKind.RESET),
+    (ConnectionError, ErrorKind.RESET),
+    (aiohttp.ClientPayloadError, ErrorKind.RESET),
+    (aiohttp.ClientResponseError, ErrorKind.PROTOCOL),
+    (aiohttp.InvalidURL, ErrorKind.PROTOCOL),
+    (aiohttp.http_exceptions.HttpProcessingError, ErrorKind.PROTOCOL),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One POST. `timeout_ms` spans connect, TLS, headers and body."""
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    timeout_ms: int
+
+
+class Client:
+    """Sends requests over pooled connections."""
+
+    def __init__(self, settings: EgressSettings) -> None:
+        self._allow_http = settings.allow_http
+        self._allowed = settings.allowed_networks
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = ClientSession(
+            connector=TCPConnector(
+                limit=0,
+                ttl_dns_cache=60,
+                keepalive_timeout=KEEP_ALIVE_S,
+                resolver=CheckingResolver(self._allowed),
+            ),
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            timeout=ClientTimeout(total=None, sock_connect=None),
+            skip_auto_headers=("accept-encoding", "accept"),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, request: Request) -> Outcome:
+        """The outcome. Raises only what is not the receiver's fault."""
+        started = time.monotonic()
+        try:
+            url = self._check(request.url)
+            async with asyncio.timeout(request.timeout_ms / 1000):
+                status, headers, body = await self._post(url, request)
+        except Exception as problem:
+            kind = kind_of(problem)
+            if kind is None:
+                raise
+            return outcome.classify_failure(kind, latency_ms=_since_ms(started))
+        return outcome.classify_response(
+            status, headers, body, latency_ms=_since_ms(started), now_ms=int(time.time() * 1000)
+        )
+
+    def _check(self, text: str) -> URL:
+        """The URL, parsed. Raises `Blocked`: aiohttp dials a literal address without asking the resolver."""
+        if addresses.refuse_url(text, allow_http=self._allow_http, allowed=self._allowed) is not None:
+            raise Blocked(text)
+        return URL(text)
+
+    async def _post(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
+        assert self._session is not None
+        response = await self._session.post(url, data=request.body, headers=request.headers, allow_redirects=False)
+        try:
+            body = b""
+            while len(body) < MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES - len(body))):
+                body += chunk
+        except BaseException:
+            response.close()
+            raise
+        if response.content.at_eof():
+            response.release()
+        else:
+            response.close()
+        return response.status, response.headers, body
+
+
+def kind_of(problem: BaseException) -> ErrorKind | None:
+    """The kind of a failed attempt; None where it is not the receiver's."""
+    return next((kind for known, kind in ERROR_KINDS if isinstance(problem, known)), None)
+
+
+def _since_ms(started: float) -> int:
+    return int((time.monotonic() - started) * 1000)

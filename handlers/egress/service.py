@@ -1,0 +1,50 @@
+"""The egress as a process: the view, the client, the dispatcher and the lanes, put together."""
+
+from __future__ import annotations
+
+import asyncio
+
+from handlers.egress.attempt import Attempts
+from handlers.egress.client import Client
+from handlers.egress.queues import Dispatcher
+from handlers.egress.view import EndpointView
+from handlers.egress.work import EgressWork
+from schemas import topics
+from schemas.settings import EgressSettings
+from streams import provisioning
+from streams.lane.group import LaneGroup
+from streams.lane.health import Health
+from streams.lane.log import Log
+
+SERVICE = "egress"
+
+
+async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -> None:
+    """Deliver until `stop` is set. Raises `WrongTopics` or `Stalled`."""
+    await provisioning.wait_for_topics(settings, stop)
+    if stop.is_set():
+        return
+    log = Log(settings)
+    view = EndpointView(settings, log)
+    await log.start()
+    try:
+        health.unready("view", "the endpoints are being read")
+        await view.start()
+        health.ready("view")
+        async with Client(settings) as client:
+            dispatcher = Dispatcher(settings, Attempts(settings, client, view).make)
+            sweeping = asyncio.get_running_loop().create_task(dispatcher.sweep())
+            group = LaneGroup(
+                settings,
+                SERVICE,
+                (topics.DELIVERIES, topics.DELIVERIES_DUE),
+                lambda _: EgressWork(settings, dispatcher, view),
+                health,
+            )
+            try:
+                await group.run(stop)
+            finally:
+                sweeping.cancel()
+    finally:
+        await view.stop()
+        await log.stop()

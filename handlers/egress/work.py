@@ -1,0 +1,220 @@
+"""What the egress does in a lane: reads deliveries, has them attempted, and hands over what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+
+from handlers.egress.queues import Dispatcher, Item
+from handlers.egress.view import EndpointView
+from handlers.wire import settling
+from schemas import deliveries
+from schemas.settings import EgressSettings
+from streams import metrics
+from streams.core import judging, offsets, outputs
+from streams.core.offsets import OffsetWindow
+from streams.core.outputs import Output, Source
+from streams.lane.log import Committed
+from streams.lane.outputs import Batch
+
+#: What is done but not committed is posted again after a crash: this bounds it.
+MAX_UNCOMMITTED = 500
+MAX_BATCH_OUTPUTS = 2_000
+#: A delivery that is due so soon is kept rather than sent round once more.
+MAX_EARLY_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A record that has been dealt with, and what is to be written for it."""
+
+    place: TopicPartition
+    offset: int
+    outputs: Sequence[Output]
+
+
+class EgressWork:
+    """One partition of `deliveries` and `deliveries.due`."""
+
+    def __init__(self, settings: EgressSettings, dispatcher: Dispatcher, view: EndpointView) -> None:
+        self.notify: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._view = view
+        self._windows: dict[TopicPartition, OffsetWindow] = {}
+        self._committed: dict[TopicPartition, int | None] = {}
+        self._held: dict[tuple[TopicPartition, int], Item] = {}
+        self._done: list[Done] = []
+        self._in_flight = 0
+        self._crowded_by: bytes | None = None
+        self._stopping = False
+        self._moved = 0
+
+    async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
+        """See `Work.opened`. What is held and not known to Kafka is kept, so that no attempt is made twice for nothing."""
+        if fresh:
+            self._dispatcher.forget(self)
+            self._held.clear()
+            self._done.clear()
+        for place, known in committed.items():
+            before = self._windows.get(place)
+            floor = known.offset or 0
+            window = OffsetWindow(floor, offsets.decode_metadata(floor, known.metadata))
+            if not fresh and before is not None:
+                kept = [offset for where, offset in self._held if where == place]
+                kept += [done.offset for done in self._done if done.place == place]
+                lost = {offset for offset in sorted(kept) if not window.take(offset)}
+                window.skip_to(before.position)
+                for done in self._done:
+                    if done.place == place:
+                        window.complete(done.offset)
+                self._done = [done for done in self._done if done.place != place or done.offset not in lost]
+                for offset in lost:
+                    self._held.pop((place, offset), None)
+            self._windows[place] = window
+            self._committed[place] = known.offset
+        return {place: self._windows[place].position for place in committed}
+
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """See `Work.feed`."""
+        window = self._windows[partition]
+        for record in records:
+            if window.take(record.offset):
+                self._read(partition, record)
+        self._moved += 1
+        self.notify()
+
+    def passed(self, partition: TopicPartition, position: int) -> None:
+        """See `Work.passed`."""
+        window = self._windows[partition]
+        window.skip_to(position)
+        if window.floor > (self._committed[partition] or 0):
+            self.notify()
+
+    def wants(self, partition: TopicPartition) -> bool:
+        """See `Work.wants`."""
+        if self._crowded_by is not None and not self._dispatcher.crowded(self._crowded_by):
+            self._crowded_by = None
+        return (
+            self._crowded_by is None
+            and not self._dispatcher.full
+            and self._windows[partition].span < offsets.WINDOW - 1_000
+        )
+
+    async def collect(self) -> Batch | None:
+        """See `Work.collect`."""
+        taken: list[Done] = []
+        made: list[Output] = []
+        for done in self._done:
+            if made and len(made) + len(done.outputs) > MAX_BATCH_OUTPUTS:
+                break
+            taken.append(done)
+            made += done.outputs
+        for done in taken:
+            self._windows[done.place].complete(done.offset)
+        moved = {place for place, window in self._windows.items() if window.floor > (self._committed[place] or 0)}
+        if not taken and not moved:
+            return None
+        commits = {
+            place: OffsetAndMetadata(self._windows[place].floor, self._windows[place].metadata())
+            for place in moved | {done.place for done in taken}
+        }
+        return Batch(made, commits, token=len(taken))
+
+    def settled(self, batch: Batch) -> None:
+        """See `Work.settled`."""
+        taken = batch.token
+        assert isinstance(taken, int)
+        del self._done[:taken]
+        for place, commit in batch.offsets.items():
+            self._committed[place] = commit.offset
+        self._moved += 1
+        if self._done:
+            self.notify()
+        self._dispatcher.pump()
+
+    async def drain(self, timeout_s: float) -> None:
+        """See `Work.drain`."""
+        self._stopping = True
+        self._dispatcher.forget(self)
+        until = time.monotonic() + timeout_s
+        while self._in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
+    def waiting(self) -> bool:
+        """See `Work.waiting`; an attempt under way has a deadline of its own."""
+        return bool(self._done) or len(self._held) > self._in_flight
+
+    def progress(self) -> int:
+        """See `Work.progress`."""
+        return self._moved
+
+    def may_start(self) -> bool:
+        """See `Owner.may_start`."""
+        return not self._stopping and len(self._done) < MAX_UNCOMMITTED
+
+    def put_off(self, item: Item, for_ms: int, cause: str) -> None:
+        """See `Owner.put_off`."""
+        now_ms = int(time.time() * 1000)
+        metrics.DEFERRED.labels(cause).inc()
+        self.finish(item, [settling.wait(item.delivery, now_ms + for_ms, now_ms, self._settings.tiers_ms)])
+
+    def begin(self) -> None:
+        """An attempt of an item of this lane begins."""
+        self._in_flight += 1
+
+    def end(self) -> None:
+        """It is over."""
+        self._in_flight -= 1
+        self._moved += 1
+
+    def finish(self, item: Item, made: Sequence[Output]) -> None:
+        """The item is dealt with. One that the lane no longer holds belongs to somebody else by now."""
+        if self._held.pop((item.place, item.offset), None) is not item:
+            return
+        self._done.append(Done(item.place, item.offset, made))
+        self.notify()
+
+    def _read(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
+        source = Source(
+            place.topic, place.partition, record.offset, record.timestamp, record.key, record.value, record.headers
+        )
+        name = place.topic.removeprefix(self._settings.prefix)
+        moved = judging.misplaced(source, name, self._settings.partitions)
+        if moved is not None:
+            self._done.append(Done(place, record.offset, [moved]))
+            return
+        delivery = deliveries.decode(record.value, record.headers)
+        if isinstance(delivery, str) or delivery.key != record.key:
+            reason = delivery if isinstance(delivery, str) else "the key is not the delivery's tenant/endpoint_id"
+            self._done.append(Done(place, record.offset, [outputs.rejected(source, reason)]))
+            return
+        item = Item(delivery, place, record.offset, self)
+        self._held[(place, record.offset)] = item
+        now_ms = int(time.time() * 1000)
+        early_ms = (delivery.due_at_ms or 0) - now_ms
+        if early_ms > MAX_EARLY_MS:
+            self.finish(item, [settling.wait(delivery, delivery.due_at_ms or 0, now_ms, self._settings.tiers_ms)])
+        elif early_ms > 0:
+            asyncio.get_running_loop().call_later(early_ms / 1000, self._offer, item)
+        else:
+            self._offer(item)
+
+    def _offer(self, item: Item) -> None:
+        if self._held.get((item.place, item.offset)) is not item or self._stopping:
+            return
+        key = item.delivery.key
+        known = self._view.peek(key)
+        settings = known.current.settings if known is not None else None
+        self._dispatcher.offer(
+            key,
+            item,
+            settings.max_in_flight if settings is not None else None,
+            settings.rate_per_s if settings is not None else None,
+        )
+        if self._dispatcher.crowded(key):
+            self._crowded_by = key

@@ -1,0 +1,1 @@
+"""Waiting: retries in, due deliveries out."""

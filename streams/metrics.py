@@ -1,0 +1,33 @@
+"""What is counted, by process; `/metrics` shows it. Names end in their unit, or in `total` for counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+#: router
+EVENTS = Counter("hookfold_events_total", "Events judged, by what became of them", ["fate"])
+CHANGES = Counter("hookfold_changes_total", "Subscription changes read, by what became of them", ["fate"])
+BARRIER_S = Histogram("hookfold_barrier_seconds", "Wait of a batch of events for the changes before it")
+REREAD = Counter("hookfold_events_reread_total", "Event records read again because the feed had left them out")
+
+#: every lane
+TRANSACTIONS = Counter("hookfold_transactions_total", "Transactions, by how they ended", ["end"])
+LANES = Gauge("hookfold_lanes_open", "Partitions whose lane is open in this process")
+
+#: egress
+ATTEMPTS = Counter("hookfold_attempts_total", "Attempts, by verdict and kind of error", ["verdict", "error_kind"])
+LATENCY_S = Histogram(
+    "hookfold_attempt_seconds",
+    "Time from the start of an attempt to its outcome",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
+)
+IN_FLIGHT = Gauge("hookfold_attempts_in_flight", "Attempts under way")
+QUEUED = Gauge("hookfold_deliveries_queued", "Deliveries waiting in memory for their turn")
+QUEUED_BYTES = Gauge("hookfold_deliveries_queued_bytes", "Data of the deliveries in memory")
+DEFERRED = Counter("hookfold_deliveries_deferred_total", "Deliveries put off without an attempt", ["cause"])
+
+#: delayer
+HOPS = Counter("hookfold_retries_moved_total", "Waiting deliveries moved on, by where to", ["topic"])
+LATENESS_S = Histogram(
+    "hookfold_due_lateness_seconds",
+    "How long after their time waiting deliveries became due",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30, 300),
+)
