@@ -14,6 +14,7 @@ from compose import logs
 from schemas import settings as given
 from schemas.settings import DelayerSettings, EgressSettings, RouterSettings, Settings
 from schemas.version import VERSION
+from streams.lane.health import Health
 
 EXIT_WRONG = 2
 EXIT_DIFFERENT = 3
@@ -114,9 +115,26 @@ def topics() -> None:
 def router() -> None:
     """Join events with subscriptions: events and changes in, deliveries out."""
     settings = load(RouterSettings)
+    from handlers.pages import Pages
+    from streams import process
+    from streams.provisioning import WrongTopics
     from streams.router import service
 
-    sys.exit(service.run(settings))
+    waiting: list[Pages] = []
+
+    def make_pages(health: Health) -> Pages:
+        # Until Kafka answers there is no Faust app, and somebody has to say so on its port.
+        waiting.append(Pages(health, settings.bind, settings.router_port))
+        return waiting[0]
+
+    sys.exit(
+        process.run(
+            "router",
+            lambda health, stop: service.serve(settings, health, stop, waiting[0].stop),
+            make_pages,
+            WrongTopics,
+        )
+    )
 
 
 @main.command(cls=Command, model=EgressSettings)

@@ -33,8 +33,9 @@ class Pages:
 
     async def stop(self) -> None:
         """Close the port."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     async def _alive(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})

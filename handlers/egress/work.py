@@ -17,9 +17,10 @@ from schemas.settings import EgressSettings
 from streams import metrics
 from streams.core import judging, offsets, outputs
 from streams.core.offsets import OffsetWindow
-from streams.core.outputs import Output, Source
+from streams.core.outputs import Output
 from streams.lane.log import Committed
 from streams.lane.outputs import Batch
+from streams.lane.sources import source_of
 
 #: What is done but not committed is posted again after a crash: this bounds it.
 MAX_UNCOMMITTED = 500
@@ -180,9 +181,7 @@ class EgressWork:
         self.notify()
 
     def _read(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
-        source = Source(
-            place.topic, place.partition, record.offset, record.timestamp, record.key, record.value, record.headers
-        )
+        source = source_of(record)
         name = place.topic.removeprefix(self._settings.prefix)
         moved = judging.misplaced(source, name, self._settings.partitions)
         if moved is not None:

@@ -21,6 +21,7 @@ from streams.core import delays, outputs
 from streams.core.outputs import Output, Source
 from streams.lane.log import Committed
 from streams.lane.outputs import Batch
+from streams.lane.sources import source_of
 
 #: Outputs of one transaction at the most.
 MAX_BATCH = 1_000
@@ -67,15 +68,7 @@ class DelayerWork:
             if record.offset < self._fed[partition]:
                 continue
             due_at_ms = _due_at_ms(record.headers)
-            source = Source(
-                partition.topic,
-                partition.partition,
-                record.offset,
-                record.timestamp,
-                record.key,
-                record.value,
-                record.headers,
-            )
+            source = source_of(record)
             release = delays.release_at_ms(record.timestamp, length_ms, due_at_ms) if due_at_ms is not None else 0
             self._chunks[partition].append(Waiting(source, due_at_ms, release))
             self._fed[partition] = record.offset + 1

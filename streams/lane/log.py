@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,13 @@ class Log:
             found = (await self._committed.offsets_for_times({partition: time_ms})).get(partition)
         return None if found is None else int(found.offset)
 
+    async def time_of(self, partition: TopicPartition, start: int, end: int) -> int | None:
+        """The time of the first record with `start <= offset < end`, ms since 1970; None where there is none."""
+        async with contextlib.aclosing(self.read(partition, start, end, at_most=1)) as lists:
+            async for records in lists:
+                return int(records[0].timestamp)
+        return None
+
     async def high_watermark(self, partition: TopicPartition) -> int:
         """The end of a partition, open transactions included, as of now or later.
 
@@ -125,7 +132,7 @@ class Log:
 
     async def read(
         self, partition: TopicPartition, start: int, end: int, *, at_most: int = 2_000
-    ) -> AsyncIterator[list[ConsumerRecord[bytes, bytes]]]:
+    ) -> AsyncGenerator[list[ConsumerRecord[bytes, bytes]]]:
         """The committed records with `start <= offset < end`, in lists of at most `at_most`.
 
         `end` must lie within what is stable. Raises TimeoutError when Kafka stays silent for 15 s.

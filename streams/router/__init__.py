@@ -1,0 +1,1 @@
+"""The Faust app: subscription changes and events in; endpoints, deliveries and skipped results out."""

@@ -1,0 +1,174 @@
+"""The Faust app: it shares out partitions, feeds the lanes with hints, and serves the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from schemas import topics
+from schemas.settings import RouterSettings
+from streams.core.outputs import Source
+from streams.lane.health import Health
+from streams.lane.lane import Lane
+from streams.lane.log import Log
+from streams.router import pages
+from streams.router.follower import Follower
+from streams.router.keeper import Keeper
+from streams.router.private import ReadCommittedTransport
+from streams.router.table import KeeperTable, KeeperTables
+from streams.router.work import RouterWork
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "router"
+
+
+class Lanes:
+    """The lanes of this process; Faust's callbacks open and close them."""
+
+    def __init__(self, settings: RouterSettings, health: Health, log: Log, follower: Follower) -> None:
+        self.open: dict[int, tuple[Lane, RouterWork]] = {}
+        self.heard = 0.0
+        self._settings = settings
+        self._health = health
+        self._log = log
+        self._follower = follower
+
+    def keepers(self) -> dict[int, Keeper]:
+        """What is known of endpoints, by partition."""
+        return {number: work.keeper for number, (lane, work) in self.open.items() if lane.open}
+
+    def hint(self, message: Any) -> None:
+        """Hand an event of Faust's on to its lane. Nothing is lost where there is none: the lane reads for itself."""
+        self.heard = asyncio.get_running_loop().time()
+        if (found := self.open.get(message.partition)) is not None:
+            found[1].hint(
+                Source(
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    round(message.timestamp * 1_000),
+                    message.key,
+                    message.value,
+                    _headers(message.headers),
+                )
+            )
+
+    async def own(self, partitions: Iterable[int]) -> None:
+        """Own just these partitions."""
+        wanted = set(partitions)
+        await self.close(set(self.open) - wanted)
+        for number in sorted(wanted - set(self.open)):
+            work = RouterWork(self._settings, number, self._log, self._follower, lambda: self.heard)
+            inputs = [work.events, work.changes]
+            lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, lambda _: None)
+            self.open[number] = (lane, work)
+        self._health.ready("rebalance")
+        logger.info("group.assigned group=%s partitions=%s", self._settings.group(SERVICE), sorted(wanted))
+
+    async def close(self, partitions: Iterable[int]) -> None:
+        """Let these partitions go."""
+        closing = [self.open.pop(number)[0] for number in list(partitions) if number in self.open]
+        await asyncio.gather(*(lane.close(self._settings.drain_ms / 1000) for lane in closing))
+
+    def tick(self, now_s: float) -> float:
+        """Once a second: let quiet lanes look for what they have not been fed. The longest stillness, in seconds."""
+        for lane, work in self.open.values():
+            if lane.open:
+                work.notify()
+        return max((lane.stalled_s(now_s) for lane, _ in self.open.values()), default=0.0)
+
+
+def make_app(settings: RouterSettings, health: Health, lanes: Lanes) -> faust.App:
+    """The app, ready to be started on the running loop."""
+    folder = settings.data_dir.absolute() / SERVICE
+    folder.mkdir(parents=True, exist_ok=True)
+    session_s = settings.session_timeout_ms / 1000
+    app = faust.App(
+        settings.group(SERVICE),
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=min(2.0, session_s / 5),
+        broker_max_poll_records=500,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{SERVICE}-{settings.instance}" if settings.instance else "",
+        producer_acks=-1,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=65_536,
+        topic_partitions=settings.partitions,
+        topic_disable_leader=True,
+        datadir=str(folder),
+        store="memory://",
+        TableManager=KeeperTables,
+        web_bind=settings.bind,
+        web_host=settings.bind,
+        web_port=settings.router_port,
+        web_stats_enabled=True,
+        autodiscover=False,
+        reply_create_topic=False,
+    )
+    app.transport = ReadCommittedTransport(app.conf.broker_consumer, app)
+    app.tables.add(KeeperTable(app, lanes.keepers, settings.partitions))
+    # `acks=False`: Faust never commits these topics. Its commits skip records that it has dropped; the lanes' do not.
+    raw: dict[str, Any] = {
+        "key_type": bytes,
+        "value_type": bytes,
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "acks": False,
+    }
+    events = app.topic(settings.topic(topics.EVENTS), **raw)
+    changes = app.topic(settings.topic(topics.SUBSCRIPTIONS), **raw)
+
+    @app.agent(events, name="events", concurrency=1)
+    async def on_events(stream: Any) -> None:
+        async for event in stream.noack().events():
+            lanes.hint(event.message)
+
+    @app.agent(changes, name="subscriptions", concurrency=1)
+    async def on_changes(stream: Any) -> None:
+        # The follower applies changes, each partition exactly from what is committed; this says that there are some.
+        async for event in stream.noack().events():
+            if (found := lanes.open.get(event.message.partition)) is not None:
+                found[1].notify()
+
+    @app.on_partitions_revoked.connect(weak=False)
+    async def on_revoked(app: faust.App, revoked: set[TP], **_: Any) -> None:
+        health.unready("rebalance", "partitions are being shared out")
+        await lanes.close(list(lanes.open))
+
+    @app.on_rebalance_complete.connect(weak=False)
+    async def on_complete(app: faust.App, **_: Any) -> None:
+        await lanes.own(tp.partition for tp in app.consumer.assignment() if tp.topic == settings.topic(topics.EVENTS))
+
+    @app.on_before_shutdown.connect(weak=False)
+    async def on_shutdown(app: faust.App, **_: Any) -> None:
+        await lanes.close(list(lanes.open))
+
+    pages.add(app, settings, health, lanes)
+    return app
+
+
+def _headers(given: Any) -> list[tuple[str, bytes]]:
+    return list(given.items()) if isinstance(given, dict) else list(given or ())
+
+
+def _credentials(settings: RouterSettings) -> Any:
+    context = None
+    if settings.kafka_security.endswith("ssl"):
+        context = ssl.create_default_context(cafile=str(settings.kafka_ca_file) if settings.kafka_ca_file else None)
+    if settings.kafka_security.startswith("sasl") and settings.kafka_password is not None:
+        return faust.SASLCredentials(
+            username=settings.kafka_username,
+            password=settings.kafka_password.get_secret_value(),
+            mechanism=settings.kafka_sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context=context) if context is not None else None

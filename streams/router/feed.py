@@ -1,0 +1,114 @@
+"""The events of one partition in order and without a gap, from hints that may come late, twice, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing
+
+from aiokafka.structs import TopicPartition
+
+from streams import metrics
+from streams.core.outputs import Source
+from streams.lane.log import Log
+from streams.lane.sources import source_of
+
+MAX_HINTS = 5_000
+MAX_HINT_BYTES = 16 * 1_048_576
+#: How long the feed of the whole process, or of this partition, is quiet before a tail it may have left out is looked for.
+QUIET_S = 2.0
+PARTITION_QUIET_S = 10.0
+
+
+class EventFeed:
+    """Decides by offset alone: what is before `next` is dropped, what is missing is read again from the log.
+
+    `heard` gives the loop's time at which the process last got any hint.
+    """
+
+    def __init__(self, log: Log, place: TopicPartition, heard: Callable[[], float]) -> None:
+        self._log = log
+        self._place = place
+        self._heard = heard
+        self._hints: deque[Source] = deque()
+        self._bytes = 0
+        self._last_hint = 0.0
+        self._last_look = 0.0
+        self.next = 0
+
+    def reset(self, start: int) -> None:
+        """Begin at `start`; hints before it are worthless."""
+        self.next = start
+        self._hints.clear()
+        self._bytes = 0
+        self._last_look = 0.0
+
+    def hint(self, record: Source) -> None:
+        """A record that has come. Over the bound it is dropped, and read again when its turn comes."""
+        self._last_hint = asyncio.get_running_loop().time()
+        if len(self._hints) < MAX_HINTS and self._bytes < MAX_HINT_BYTES:
+            self._hints.append(record)
+            self._bytes += len(record.value or b"")
+
+    @property
+    def waiting(self) -> bool:
+        """True while a record is known that has not been taken."""
+        return any(hint.offset >= self.next for hint in self._hints)
+
+    async def take(self, at_most: int, max_bytes: int) -> list[Source]:
+        """The next records, all of them from `next` on; `next` moves behind them, and over what was never a record."""
+        self._drop_old()
+        if not self._hints:
+            return await self._look(at_most)
+        if self._hints[0].offset > self.next:
+            return await self._read(self._hints[-1].offset + 1, at_most)
+        taken: list[Source] = []
+        size = 0
+        while self._hints and len(taken) < at_most and size < max_bytes and self._hints[0].offset <= self.next:
+            hint = self._pop()
+            if hint.offset == self.next:
+                taken.append(hint)
+                size += len(hint.value or b"")
+                self.next += 1
+        return taken
+
+    def give_back(self, records: list[Source]) -> None:
+        """Put the end of what was taken back in front."""
+        if records:
+            self.next = records[0].offset
+            self._hints.extendleft(reversed(records))
+            self._bytes += sum(len(record.value or b"") for record in records)
+
+    async def _look(self, at_most: int) -> list[Source]:
+        """Read what the feed may have left out, once it has been quiet for long enough that it would have come."""
+        now = asyncio.get_running_loop().time()
+        quiet = now - self._heard() >= QUIET_S or now - self._last_hint >= PARTITION_QUIET_S
+        if not quiet or now - self._last_look < QUIET_S:
+            return []
+        self._last_look = now
+        end = (await self._log.stable_ends([self._place]))[self._place]
+        return await self._read(end, at_most) if end > self.next else []
+
+    async def _read(self, end: int, at_most: int) -> list[Source]:
+        end = min(end, (await self._log.stable_ends([self._place]))[self._place])
+        taken: list[Source] = []
+        async with aclosing(self._log.read(self._place, self.next, end, at_most=at_most)) as lists:
+            async for records in lists:
+                taken += [source_of(record) for record in records]
+                if len(taken) >= at_most:
+                    end = taken[-1].offset + 1
+                    break
+        self.next = max(self.next, end)
+        metrics.REREAD.inc(len(taken))
+        self._drop_old()
+        return taken
+
+    def _drop_old(self) -> None:
+        while self._hints and self._hints[0].offset < self.next:
+            self._pop()
+
+    def _pop(self) -> Source:
+        hint = self._hints.popleft()
+        self._bytes -= len(hint.value or b"")
+        return hint

@@ -1,0 +1,80 @@
+"""The router as a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiokafka.structs import TopicPartition
+
+from schemas import topics
+from schemas.settings import RouterSettings
+from streams import provisioning
+from streams.lane.group import Stalled
+from streams.lane.health import Health
+from streams.lane.log import Log
+from streams.router.app import Lanes, make_app
+from streams.router.follower import Follower
+
+PING_INTERVAL_S = 3.0
+STOP_TIMEOUT_S = 5.0
+
+
+class Crashed(Exception):
+    """Faust has given up."""
+
+
+async def serve(
+    settings: RouterSettings, health: Health, stop: asyncio.Event, give_way: Callable[[], Awaitable[None]]
+) -> None:
+    """Join until `stop` is set. `give_way` frees the port for Faust's web server.
+
+    Raises `WrongTopics`, `Stalled` or `Crashed`.
+    """
+    await provisioning.wait_for_topics(settings, stop)
+    if stop.is_set():
+        return
+    log, follower = Log(settings), Follower(settings)
+    await log.start()
+    await follower.start()
+    lanes = Lanes(settings, health, log, follower)
+    health.unready("rebalance", "waiting for partitions")
+    app = make_app(settings, health, lanes)
+    await give_way()
+    tasks = [asyncio.get_running_loop().create_task(task) for task in (_listen(settings, log, health), stop.wait())]
+    try:
+        await app.start()
+        health.ready("start")
+        while not stop.is_set():
+            still_s = lanes.tick(asyncio.get_running_loop().time())
+            if still_s * 1000 > settings.stall_exit_ms:
+                raise Stalled(f"a lane has had work and moved nothing for {still_s:.0f} s")
+            if app.should_stop:
+                raise Crashed(f"Faust has stopped: {app.crash_reason!r}")
+            await asyncio.wait(tasks[1:], timeout=1.0)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await lanes.close(list(lanes.open))
+        await _stop(app)
+        await follower.stop()
+        await log.stop()
+
+
+async def _stop(app: object) -> None:
+    """Faust's own stop may wait for a broker that is away; what matters has been committed before."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await app.stop()  # type: ignore[attr-defined]
+    except TimeoutError:
+        pass
+
+
+async def _listen(settings: RouterSettings, log: Log, health: Health) -> None:
+    while True:
+        try:
+            await log.high_watermark(TopicPartition(settings.topic(topics.EVENTS), 0))
+            health.kafka_answered()
+        except Exception:  # it is the silence that is told
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(PING_INTERVAL_S)

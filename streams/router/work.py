@@ -1,0 +1,282 @@
+"""What the router does in a lane: it takes events, waits for the changes before them, and judges them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+
+from schemas import topics
+from schemas.events import Event
+from schemas.settings import RouterSettings
+from streams import metrics
+from streams.core import judging, lifecycle, outputs, reading, versions
+from streams.core.dedupe import SeenIds
+from streams.core.outputs import Output, Source
+from streams.core.reading import Unreadable
+from streams.core.registering import Limits
+from streams.lane.log import Committed, Log
+from streams.lane.outputs import Batch
+from streams.lane.sources import source_of
+from streams.router.feed import EventFeed
+from streams.router.follower import Follower
+from streams.router.keeper import Keeper
+
+MAX_EVENTS = 2_000
+MAX_BATCH_BYTES = 4 * 1_048_576
+MAX_OUTPUTS = 10_000
+TOMBSTONE_INTERVAL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The endpoints in a batch, in the order of their outputs, which are the batch's last."""
+
+    written: dict[bytes, bytes | None]
+
+
+class RouterWork:
+    """One partition of `events` and `subscriptions`, and the endpoints that they are about."""
+
+    def __init__(
+        self, settings: RouterSettings, partition: int, log: Log, follower: Follower, heard: Callable[[], float]
+    ) -> None:
+        self.notify: Callable[[], None] = lambda: None
+        self.partition = partition
+        self.events = TopicPartition(settings.topic(topics.EVENTS), partition)
+        self.changes = TopicPartition(settings.topic(topics.SUBSCRIPTIONS), partition)
+        self.keeper = Keeper(TopicPartition(settings.topic(topics.ENDPOINTS), partition))
+        self.feed_of_events = EventFeed(log, self.events, heard)
+        self.committed_events = 0
+        self.committed_changes = 0
+        self.applied = 0
+        self._settings = settings
+        self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification)
+        self._log = log
+        self._follower = follower
+        self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
+        self._made_by_changes: list[Output] = []
+        self._pending_since_ms = 0
+        self._swept = 0.0
+        self._applied_moved = asyncio.Event()
+        self._stopping = False
+        self._moved = 0
+
+    async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
+        """See `Work.opened`. Whatever went before, everything is taken from the log: what was not committed is not so."""
+        self._follower.leave(self.partition, self)
+        first = await self._log.earliest([self.events, self.changes])
+        self.committed_events = max(committed[self.events].offset or 0, first[self.events])
+        self.committed_changes = self.applied = max(committed[self.changes].offset or 0, first[self.changes])
+        self._made_by_changes.clear()
+        await self.keeper.load(self._log)
+        await self._find_pending()
+        await self._remember_ids()
+        self.feed_of_events.reset(self.committed_events)
+        self._follower.follow(self.partition, self.applied, self)
+        return {}
+
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Not used: hints come through `hint`."""
+
+    def passed(self, partition: TopicPartition, position: int) -> None:
+        """Not used: the feed looks for itself."""
+
+    def wants(self, partition: TopicPartition) -> bool:
+        """See `Work.wants`; hints over the bound are dropped and read again."""
+        return True
+
+    def hint(self, record: Source) -> None:
+        """An event that Faust has handed out."""
+        self.feed_of_events.hint(record)
+        self.notify()
+
+    def changed(self, records: Sequence[ConsumerRecord[bytes, bytes]], position: int) -> None:
+        """See `Subscriber.changed`."""
+        for record in records:
+            if record.offset >= self.applied:
+                self._apply(source_of(record))
+        self.applied = max(self.applied, position)
+        self._moved += 1
+        self._applied_moved.set()
+        self.notify()
+
+    async def collect(self) -> Batch | None:
+        """See `Work.collect`. Nothing is answered from a state older than the changes there are by now."""
+        if self._stopping:
+            return None
+        events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
+        if events and not await self._reach_now():
+            return None
+        made: list[Output] = []
+        for place, event in enumerate(events):
+            if len(made) >= MAX_OUTPUTS:
+                self.feed_of_events.give_back(events[place:])
+                break
+            made += self._judge(event)
+            self._pending_since_ms = event.at_ms
+        next_event, applied = self.feed_of_events.next, self.applied
+        made += self._made_by_changes
+        written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
+        written |= dict.fromkeys(self._tombstones(), None)
+        if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
+            return None
+        self._made_by_changes = []
+        made += [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
+        commits = {
+            self.events: OffsetAndMetadata(next_event, ""),
+            self.changes: OffsetAndMetadata(applied, ""),
+        }
+        return Batch(made, commits, token=Snapshot(written))
+
+    def settled(self, batch: Batch) -> None:
+        """See `Work.settled`."""
+        assert isinstance(batch.token, Snapshot)
+        count = len(batch.token.written)
+        position = max(batch.written[-count:], default=-1) + 1 if count else 0
+        self.keeper.committed(batch.token.written, position)
+        self.committed_events = batch.offsets[self.events].offset
+        self.committed_changes = batch.offsets[self.changes].offset
+        self._moved += 1
+        if self.waiting():
+            self.notify()
+
+    async def drain(self, timeout_s: float) -> None:
+        """See `Work.drain`: what is not judged stays in Kafka."""
+        self._stopping = True
+        self._applied_moved.set()
+        self._follower.leave(self.partition, self)
+
+    def waiting(self) -> bool:
+        """See `Work.waiting`."""
+        return self.feed_of_events.waiting or self.keeper.dirty or self.applied > self.committed_changes
+
+    def progress(self) -> int:
+        """See `Work.progress`."""
+        return self._moved
+
+    async def lag(self, is_open: bool) -> dict[str, object]:
+        """For the page: offsets of both inputs, committed and at the end. An open lane without lag has read everything."""
+        ends = await self._log.stable_ends([self.events, self.changes])
+        return {
+            "partition": self.partition,
+            "open": is_open,
+            "events": self.committed_events,
+            "events_end": ends[self.events],
+            "events_lag": max(0, ends[self.events] - self.committed_events),
+            "changes": self.applied,
+            "changes_end": ends[self.changes],
+            "endpoints": len(self.keeper),
+        }
+
+    async def _reach_now(self) -> bool:
+        """Wait until every change up to now is applied; False when the lane is to stop first."""
+        with metrics.BARRIER_S.time():
+            end = await self._log.high_watermark(self.changes)
+            while self.applied < end and not self._stopping:
+                self._applied_moved.clear()
+                await self._applied_moved.wait()
+        return not self._stopping
+
+    def _judge(self, source: Source) -> Sequence[Output]:
+        moved = judging.misplaced(source, topics.EVENTS, self._settings.partitions)
+        if moved is not None:
+            metrics.EVENTS.labels("moved" if moved.topic == topics.EVENTS else "rejected").inc()
+            return [moved]
+        event = self._read(source)
+        if isinstance(event, Unreadable):
+            metrics.EVENTS.labels("rejected").inc()
+            return [outputs.rejected(source, event.reason)]
+        if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms):
+            metrics.EVENTS.labels("repeated").inc()
+            return []
+        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type))
+        metrics.EVENTS.labels("matched" if judged.outputs else "unmatched").inc()
+        return judged.outputs
+
+    def _read(self, source: Source) -> Event | Unreadable:
+        tenant = reading.read_tenant(source.key)
+        if isinstance(tenant, Unreadable):
+            return tenant
+        return reading.read_event(
+            tenant,
+            source.value,
+            source.headers,
+            partition=source.partition,
+            offset=source.offset,
+            max_bytes=self._settings.max_event_bytes,
+        )
+
+    def _apply(self, source: Source) -> None:
+        made = self._fold(source)
+        metrics.CHANGES.labels("applied" if made is None else made.topic).inc()
+        if made is not None:
+            self._made_by_changes.append(made)
+
+    def _fold(self, source: Source) -> Output | None:
+        moved = judging.misplaced(source, topics.SUBSCRIPTIONS, self._settings.partitions)
+        if moved is not None:
+            return moved
+        tenant = reading.read_tenant(source.key)
+        if isinstance(tenant, Unreadable):
+            return outputs.rejected(source, tenant.reason)
+        change = reading.read_change(source.value)
+        if isinstance(change, Unreadable):
+            return outputs.rejected(source, change.reason)
+        before = self.keeper.get(tenant, change.endpoint_id)
+        after = lifecycle.apply(
+            before,
+            change,
+            tenant=tenant,
+            partition=source.partition,
+            offset=source.offset,
+            at_ms=source.at_ms,
+            limits=self._limits,
+        )
+        if isinstance(after, lifecycle.Refused):
+            return outputs.rejected(source, after.reason)
+        if after is before:
+            return None
+        # Events may be older than this change: their versions stay.
+        floor_ms = min(source.at_ms, self._pending_since_ms or source.at_ms) - self._settings.history_ms
+        after = versions.prune(after, floor_ms)
+        record = Output(topics.ENDPOINTS, b"", after.encode())
+        if not record.fits:
+            return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
+        self.keeper.change(after)
+        return None
+
+    def _tombstones(self) -> list[bytes]:
+        now = time.monotonic()
+        if now - self._swept < TOMBSTONE_INTERVAL_S:
+            return []
+        self._swept = now
+        return self.keeper.gone_before(int(time.time() * 1000) - self._settings.history_ms)
+
+    async def _remember_ids(self) -> None:
+        """Rebuild the window of event ids from the log."""
+        self._seen = SeenIds(self._settings.dedupe_window_ms, self._settings.dedupe_events)
+        if not self._settings.dedupe_window_ms or not self._settings.dedupe_events:
+            return
+        # Events that wait are judged by the window before them, not before now.
+        since_ms = (self._pending_since_ms or int(time.time() * 1000)) - self._settings.dedupe_window_ms
+        start = await self._log.offset_at(self.events, since_ms)
+        start = self.committed_events if start is None else min(start, self.committed_events)
+        start = max(start, self.committed_events - self._settings.dedupe_events)
+        end = self.committed_events
+        async for records in self._log.read(self.events, start, end):
+            for record in records:
+                event = self._read(source_of(record))
+                if not isinstance(event, Unreadable) and event.given_id:
+                    self._seen.seen(event.tenant, event.event_id, record.timestamp)
+
+    async def _find_pending(self) -> None:
+        """The time of the first event that is not judged yet; 0 where there is none."""
+        self._pending_since_ms = 0
+        end = (await self._log.stable_ends([self.events]))[self.events]
+        if end > self.committed_events:
+            at_ms = await self._log.time_of(self.events, self.committed_events, end)
+            self._pending_since_ms = at_ms or 0
