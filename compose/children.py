@@ -26,7 +26,7 @@ def start(
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  one thread starts children
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -173,6 +175,39 @@ def delayer() -> None:
             WrongTopics,
         )
     )
+
+
+@main.command(cls=Command, model=RouterSettings)
+def up() -> None:
+    """Run everything on this machine, and stay: Kafka (unless HOOKFOLD_KAFKA is set), router, egress, delayer."""
+    from compose import up as everything
+
+    _guarded(lambda: everything.run(load(RouterSettings), load(EgressSettings), load(DelayerSettings)))
+
+
+@main.command(cls=Command, model=RouterSettings)
+def demo() -> None:
+    """Run everything for a short while, with a receiver, and show what is delivered.
+
+    DEMO_SECONDS says for how long events are produced (20); 0 keeps it running until Ctrl-C. Exits with 0 when the
+    counts add up.
+    """
+    from compose import demo as show
+
+    seconds = os.environ.get("DEMO_SECONDS", "20")
+    if not seconds.isdigit():
+        fail("DEMO_SECONDS: not a number of seconds")
+    _guarded(lambda: show.run(load(RouterSettings)))
+
+
+def _guarded(run: Callable[[], int]) -> NoReturn:
+    from compose.kafka import KafkaFailed
+    from compose.kafka_packages import PackagesMissing
+
+    try:
+        sys.exit(run())
+    except (KafkaFailed, PackagesMissing) as problem:
+        fail(str(problem))
 
 
 def _port(bootstrap: str) -> int:

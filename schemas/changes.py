@@ -1,4 +1,4 @@
-"""Subscription changes: what an operator, the gateway or the egress says about an endpoint (contract, "Subscription changes")."""
+"""Subscription changes: what an operator, the gateway or the egress says about an endpoint."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""An endpoint's state as it stands in the `endpoints` topic: the version of now, and the older ones events may still need."""
+"""An endpoint as it stands in `endpoints`: the version of now, and the older ones that events may still need."""
 
 from enum import StrEnum
 from typing import Any

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 
-#: Header that a record carries once it was moved to the partition where its key belongs: `<partition>-<offset>` of its origin.
+#: Header of a record that was moved to the partition where its key belongs: `<partition>-<offset>` of its origin.
 MOVED_HEADER = "hookfold-moved-from"
 
 

@@ -1,4 +1,4 @@
-"""Settings: environment variables `HOOKFOLD_…` or a `.env` file; one model a process, each with its unit in its name."""
+"""Settings: environment variables `HOOKFOLD_…` or a `.env` file; one model a process, units in the names."""
 
 import re
 from functools import cached_property

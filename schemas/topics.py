@@ -1,4 +1,4 @@
-"""THE MAP: one row a topic, from which `hookfold topics`, docs/topics.md and every reader and writer take their names."""
+"""THE MAP: one row a topic; `hookfold topics`, docs/topics.md and every reader and writer go by it."""
 
 from dataclasses import dataclass
 from typing import Literal

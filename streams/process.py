@@ -35,7 +35,7 @@ def run(
 ) -> int:
     """Run `serve` until SIGTERM or SIGINT; the exit status. `wrong`: what only an operator can put right."""
     try:
-        import uvloop  # noqa: PLC0415  absent where it does not build
+        import uvloop
     except ImportError:
         return asyncio.run(_run(name, serve, make_pages, wrong))
     return uvloop.run(_run(name, serve, make_pages, wrong))

@@ -131,6 +131,7 @@ async def _missing(settings: Settings, names: list[str]) -> str:
     for found in described:
         if len(found["partitions"]) != settings.partitions:
             raise WrongTopics(
-                f"{found['topic']} has {len(found['partitions'])} partitions, HOOKFOLD_PARTITIONS is {settings.partitions}"
+                f"{found['topic']} has {len(found['partitions'])} partitions, "
+                f"HOOKFOLD_PARTITIONS is {settings.partitions}"
             )
     return ""

@@ -146,7 +146,7 @@ class Dispatcher:
         return queue is not None and len(queue) >= self._settings.endpoint_queue
 
     def offer(self, key: bytes, item: Item, limit: int | None, rate_per_s: float | None) -> None:
-        """Queue a delivery, or put it off where it would wait too long. `limit` and `rate_per_s`: the endpoint's own."""
+        """Queue a delivery, or put it off where it would wait too long. `limit`, `rate_per_s`: the endpoint's own."""
         now = time.monotonic()
         queue = self._queues.get(key)
         if queue is None:

@@ -1,4 +1,4 @@
-"""Name resolution that gives no address out of reach: the connection is made to what was checked, and to nothing else."""
+"""Name resolution that gives no address out of reach: what was checked is what is connected to."""
 
 from __future__ import annotations
 

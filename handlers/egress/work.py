@@ -56,7 +56,7 @@ class EgressWork:
         self._moved = 0
 
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
-        """See `Work.opened`. What is held and not known to Kafka is kept, so that no attempt is made twice for nothing."""
+        """See `Work.opened`. What is held and not known to Kafka is kept: no attempt is made twice for nothing."""
         if fresh:
             self._dispatcher.forget(self)
             self._held.clear()

@@ -3,11 +3,11 @@
 import base64
 from collections.abc import Sequence
 
+from handlers.wire import signing
+from handlers.wire.payload import Body
 from schemas.changes import BasicAuth, BearerAuth, HeaderAuth, OtherAuth
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings
-from handlers.wire import signing
-from handlers.wire.payload import Body
 
 
 def secrets_at(settings: EndpointSettings, now_ms: int) -> list[str]:

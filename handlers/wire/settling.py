@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from handlers.wire.outcome import Outcome
 from schemas import topics
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, State
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import parse_duration_ms
-from handlers.wire.outcome import Outcome
 from streams.core import delays, judging, outputs, retrying
 from streams.core.outputs import Output
 

@@ -134,7 +134,8 @@ def _verified(before: EndpointVersion | None, change: Change, settings: Endpoint
         case changes.EndpointRegistered():
             return settings.verification == "none"
         case changes.EndpointChanged():
-            assert before is not None and before.settings is not None
+            assert before is not None
+            assert before.settings is not None
             same = settings.url == before.settings.url
             return settings.verification == "none" or (same and before.verified)
         case _:

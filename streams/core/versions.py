@@ -1,5 +1,7 @@
 """An endpoint as it stood when an event was appended to the log."""
 
+from itertools import pairwise
+
 from schemas.endpoints import EndpointRecord, EndpointVersion
 
 #: Versions kept of one endpoint at the most, besides the current one.
@@ -23,11 +25,7 @@ def as_of(record: EndpointRecord, event_time_ms: int) -> EndpointVersion | None:
 def prune(record: EndpointRecord, floor_ms: int) -> EndpointRecord:
     """Without the versions that no event later than `floor_ms` can need, and at most `MAX_HISTORY` older ones."""
     versions = [*record.history, record.current]
-    kept = [
-        version
-        for version, following in zip(versions, versions[1:], strict=False)
-        if following.valid_from_ms >= floor_ms
-    ][-MAX_HISTORY:]
+    kept = [version for version, following in pairwise(versions) if following.valid_from_ms >= floor_ms][-MAX_HISTORY:]
     if len(kept) == len(record.history):
         return record
     return record.model_copy(update={"history": tuple(kept)})

@@ -1,7 +1,7 @@
 """What the delayer does in a lane: it holds the head of each tier until its time, and moves it on.
 
-All records of a tier wait the same time, so that the head is the next whose wait ends; what is behind it stays in Kafka.
-In memory is one fetched chunk a tier, however many wait.
+All records of a tier wait the same time, so that the head is the next whose wait ends; what is behind it stays in
+Kafka. In memory is one fetched chunk a tier, however many wait.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The partition lane: one partition's input, output and offsets in one transaction; router, egress and delayer share it."""
+"""The partition lane: one partition's input, output and offsets in one transaction."""

@@ -55,7 +55,7 @@ class LaneGroup(ConsumerRebalanceListener):
         self._consumer: AIOKafkaConsumer | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take part until `stop` is set, then drain, commit and leave. Raises `Stalled`, or aiokafka's errors at start."""
+        """Take part until `stop` is set, then drain, commit and leave. Raises `Stalled`."""
         await self._log.start()
         self._consumer = consumer = connections.member(self._settings, self._service, fetch_bytes=self._fetch_bytes)
         consumer.subscribe(self._topics, listener=self)

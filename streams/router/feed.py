@@ -16,7 +16,7 @@ from streams.lane.sources import source_of
 
 MAX_HINTS = 5_000
 MAX_HINT_BYTES = 16 * 1_048_576
-#: How long the feed of the whole process, or of this partition, is quiet before a tail it may have left out is looked for.
+#: After so much quiet of the whole process, or of this partition, a tail that was left out would have come.
 QUIET_S = 2.0
 PARTITION_QUIET_S = 10.0
 

@@ -38,7 +38,7 @@ class _Tenant:
 
 
 class Keeper:
-    """Raw values by key; parsed a tenant at a time, when it is asked for. Only committed values are ever overwritten."""
+    """Raw values by key; parsed a tenant at a time, when it is asked for."""
 
     def __init__(self, place: TopicPartition) -> None:
         self._place = place
@@ -128,7 +128,7 @@ class Keeper:
             for endpoint_id in self._by_tenant.get(tenant, ()):
                 key = f"{tenant}/{endpoint_id}".encode()
                 known.put(self._overlay.get(key) or EndpointRecord.decode(self._values[key]))
-            for key, record in self._overlay.items():
+            for record in self._overlay.values():
                 if record.tenant == tenant:
                     known.put(record)
             if len(self._tenants) > MAX_TENANTS:

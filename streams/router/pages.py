@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 from faust.web import Request, Response, View
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
 
 from schemas.settings import RouterSettings
 from streams.lane.health import Health
@@ -34,7 +34,11 @@ def add(app: faust.App, settings: RouterSettings, health: Health, lanes: Lanes) 
 
     @app.page("/metrics")
     async def metrics(self: View, request: Request) -> Response:
-        return self.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+        return self.text(generate_latest().decode(), content_type="text/plain")
+
+    @app.page("/stats/")
+    async def stats(self: View, request: Request) -> Response:
+        return self.json({f"Sensor{number}": sensor.asdict() for number, sensor in enumerate(app.sensors)})
 
     @app.page("/lag/")
     async def lag(self: View, request: Request) -> Response:

@@ -1,7 +1,7 @@
 """The Faust table of endpoints: what the lanes keep, read through Faust and never written through it.
 
-A Faust table recovers from a changelog that nobody fences, and a process that was asleep can overwrite newer state there
-(see docs/adr/0002). This one has no changelog: its store is what the lanes have committed to `endpoints`.
+A Faust table recovers from a changelog that nobody fences, and a process that was asleep can overwrite newer state
+there (see docs/adr/0002). This one has no changelog: its store is what the lanes have committed to `endpoints`.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class RouterWork:
         self._moved = 0
 
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
-        """See `Work.opened`. Whatever went before, everything is taken from the log: what was not committed is not so."""
+        """See `Work.opened`. Whatever went before, everything is taken from the log: what was not committed is void."""
         self._follower.leave(self.partition, self)
         first = await self._log.earliest([self.events, self.changes])
         self.committed_events = max(committed[self.events].offset or 0, first[self.events])
@@ -159,7 +159,7 @@ class RouterWork:
         return self._moved
 
     async def lag(self, is_open: bool) -> dict[str, object]:
-        """For the page: offsets of both inputs, committed and at the end. An open lane without lag has read everything."""
+        """For the page: offsets of both inputs, committed and at the end."""
         ends = await self._log.stable_ends([self.events, self.changes])
         return {
             "partition": self.partition,

@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from conftest import SERVICES, Stack
 from plain import Client, Receiver, tenant_name, until
+from stack import SERVICES, Stack
 
 
 async def test_a_thousand_events_give_a_thousand_delivered_results(client: Client, receiver: Receiver) -> None:

@@ -4,8 +4,8 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from conftest import SERVICES, Stack
 from plain import Client, Receiver, tenant_name, until
+from stack import SERVICES, Stack
 
 
 async def test_the_stats_pages_answer_while_events_flow(stack: Stack, client: Client, receiver: Receiver) -> None:
@@ -14,7 +14,7 @@ async def test_the_stats_pages_answer_while_events_flow(stack: Stack, client: Cl
     await asyncio.sleep(0.002)
     for n in range(20):
         await client.event(tenant, n)
-        for path in ("/", "/assignment/", "/lag/", "/healthz", "/readyz", "/metrics"):
+        for path in ("/", "/stats/", "/assignment/", "/lag/", "/healthz", "/readyz", "/metrics"):
             status, body = await asyncio.to_thread(stack.page, "router", path)
             assert status == 200, (path, body)
     await until(lambda: len(receiver.at("/in")) == 20, 20, "20 posts")

@@ -1,0 +1,124 @@
+"""Router, egress and delayer as a user runs them: child processes with settings of their own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pytest
+
+SERVICES = {"router": "HOOKFOLD_ROUTER_PORT", "egress": "HOOKFOLD_EGRESS_PORT", "delayer": "HOOKFOLD_DELAYER_PORT"}
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Stack:
+    """Router, egress and delayer as child processes on topics of their own."""
+
+    def __init__(self, kafka: str, prefix: str, folder: Path, **settings: str) -> None:
+        self.kafka = kafka
+        self.prefix = prefix
+        self.ports = {name: free_port() for name in SERVICES}
+        self._folder = folder
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HOOKFOLD_")},
+            "HOOKFOLD_KAFKA": kafka,
+            "HOOKFOLD_PREFIX": prefix,
+            "HOOKFOLD_PARTITIONS": "4",
+            "HOOKFOLD_DATA_DIR": str(folder),
+            "HOOKFOLD_ALLOW_HTTP": "1",
+            "HOOKFOLD_ALLOW_NETWORKS": "127.0.0.0/8",
+            "HOOKFOLD_RETRY_JITTER": "0",
+            **{variable: str(self.ports[name]) for name, variable in SERVICES.items()},
+            **settings,
+        }
+
+    def command(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "compose.cli", *words],
+            env={**self.env, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *names: str) -> None:
+        """Start services; their log goes to a file each. Returns at once."""
+        for name in names:
+            with (self._folder / f"{name}.log").open("ab") as log:
+                self._children[name] = subprocess.Popen(
+                    [sys.executable, "-m", "compose.cli", name],
+                    env={**self.env, "HOOKFOLD_INSTANCE": f"{name}-0"},
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+
+    def ready(self, name: str) -> bool:
+        """What its /readyz says."""
+        return self.page(name, "/readyz")[0] == 200
+
+    def page(self, name: str, path: str) -> tuple[int, bytes]:
+        """Status and body of a page; status 0 where nobody answers."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=5) as answer:
+                return answer.status, answer.read()
+        except HTTPError as problem:
+            return problem.code, problem.read()
+        except (URLError, OSError):
+            return 0, b""
+
+    def wait_ready(self, *names: str, timeout_s: float = 60.0) -> None:
+        """Return when all are ready; fail with the tail of the log otherwise."""
+        until = time.monotonic() + timeout_s
+        for name in names:
+            while not self.ready(name):
+                if time.monotonic() > until or self._children[name].poll() is not None:
+                    pytest.fail(f"{name} is not ready: {self.page(name, '/readyz')}\n{self.log(name)[-3000:]}")
+                time.sleep(0.1)
+
+    def log(self, name: str) -> str:
+        """All that the service has said."""
+        return (self._folder / f"{name}.log").read_text(errors="replace")
+
+    def kill(self, name: str) -> None:
+        """kill -9, and wait until it is gone."""
+        self._children[name].send_signal(signal.SIGKILL)
+        self._children[name].wait()
+
+    def stop(self, name: str, timeout_s: float = 10.0) -> int:
+        """SIGTERM; its exit status. Fails when it takes longer."""
+        child = self._children.pop(name)
+        child.terminate()
+        try:
+            return child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            pytest.fail(f"{name} did not stop within {timeout_s} s\n{self.log(name)[-3000:]}")
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        for child in self._children.values():
+            with contextlib.suppress(ProcessLookupError):
+                child.terminate()
+        for child in self._children.values():
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
