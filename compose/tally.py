@@ -36,7 +36,7 @@ class Tally:
         return len({result["delivery_id"] for result in self.results if result["verdict"] in FINAL})
 
     def waits(self) -> list[tuple[int, int, bool]]:
-        """For each failed attempt that was followed: the wait asked for and how late the next came, in ms; and its success."""
+        """For each failed attempt that was followed: the wait asked for, its lateness (ms), its success."""
         attempts = {(result["delivery_id"], result["attempt"]): result for result in self.results}
         found = []
         for (delivery_id, attempt), result in attempts.items():

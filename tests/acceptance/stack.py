@@ -95,6 +95,14 @@ class Stack:
         """All that the service has said."""
         return (self._folder / f"{name}.log").read_text(errors="replace")
 
+    def pid(self, name: str) -> int:
+        """Its process id."""
+        return self._children[name].pid
+
+    def alive(self, name: str) -> bool:
+        """True while its process lives."""
+        return self._children[name].poll() is None
+
     def kill(self, name: str) -> None:
         """kill -9, and wait until it is gone."""
         self._children[name].send_signal(signal.SIGKILL)
