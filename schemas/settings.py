@@ -19,7 +19,7 @@ MAX_DELAY_MS = 30 * 86_400_000
 
 def parse_duration_ms(text: str) -> int:
     """Milliseconds of `500ms`, `5s`, `30m`, `2h` or `1d`. Raises ValueError on anything else, or over 30 days."""
-    found = _DURATION.match(text.strip())
+    found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError(f"{text!r} is not a duration such as 500ms, 5s, 30m, 2h or 1d")
     duration_ms = int(found[1]) * _UNITS_MS[found[2]]

@@ -80,7 +80,7 @@ def _structured(delivery: Delivery, event_time: str) -> bytes:
     # CloudEvents JSON format 3.1: JSON data stands in `data`; anything else, and data that only claims to be JSON,
     # goes as base64.
     media_type = (delivery.data_content_type or "application/json").split(";", 1)[0].strip().lower()
-    if _JSON_TYPE.match(media_type) and is_json(delivery.data):
+    if _JSON_TYPE.fullmatch(media_type) and is_json(delivery.data):
         return head + b',"data":' + delivery.data + b"}"
     return head + b',"data_base64":"' + base64.b64encode(delivery.data) + b'"}'
 

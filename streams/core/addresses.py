@@ -72,7 +72,7 @@ def literal(host: str) -> str | None:
     if ":" in bare:
         return bare.split("%", 1)[0]
     numbers = bare.split(".")
-    if not 1 <= len(numbers) <= 4 or not all(_NUMBER.match(number) for number in numbers):
+    if not 1 <= len(numbers) <= 4 or not all(_NUMBER.fullmatch(number) for number in numbers):
         return None
     *front, last = (_number(number) for number in numbers)
     if any(number > 255 for number in front) or last >= 256 ** (4 - len(front)):
@@ -93,7 +93,7 @@ def _refuse_host(netloc: str, host: str, allowed: Sequence[Network]) -> str | No
         if spelt != bare:
             return f"the url's address is not written as four decimal numbers: {host[:64]!r}"
         return refuse_address(spelt, allowed)
-    if not _HOST.match(bare) or len(bare) > 253:
+    if not _HOST.fullmatch(bare) or len(bare) > 253:
         return f"{host[:64]!r} is not a host name"
     if bare == "localhost" or bare.endswith(".localhost"):
         # RFC 6761: always the loopback interface.

@@ -29,7 +29,7 @@ _FRAMING_PREFIXES = ("proxy-", "sec-")
 
 def refuse_header(name: str, value: str) -> str | None:
     """Why the header cannot be sent, in one line that does not repeat the value; None when it can."""
-    if not _TOKEN.match(name) or name.endswith("\n"):
+    if not _TOKEN.fullmatch(name):
         return f"{name[:64]!r} is not a header name"
     lower = name.lower()
     if lower in _OWN or lower.startswith(_OWN_PREFIXES):

@@ -19,7 +19,7 @@ def refuse_pattern(pattern: str) -> str | None:
     for place, segment in enumerate(segments):
         if segment == "**" and place != len(segments) - 1:
             return f"{pattern!r}: ** may only stand at the end"
-        if segment not in ("*", "**") and not _SEGMENT.match(segment):
+        if segment not in ("*", "**") and not _SEGMENT.fullmatch(segment):
             return f"{pattern!r}: segments are made of A-Z a-z 0-9 _ -, or are * or a final **"
     return None
 

@@ -44,7 +44,7 @@ def read_tenant(key: bytes | None) -> str | Unreadable:
         tenant = key.decode()
     except UnicodeDecodeError:
         return Unreadable("the key is not UTF-8; the key is the tenant")
-    if not _IDENTIFIER.match(tenant) or tenant.endswith("\n"):
+    if not _IDENTIFIER.fullmatch(tenant):
         return Unreadable("the key is not a tenant: 1 to 128 of A-Z a-z 0-9 _ -")
     return tenant
 
@@ -86,7 +86,7 @@ def read_event(
         return Unreadable(f"the event has {len(value)} bytes, {max_bytes} are allowed")
     named = {name.lower(): raw for name, raw in headers if raw is not None}
     moved = named.get(MOVED_HEADER, b"")
-    own_id = moved.decode() if _MOVED.match(moved) else f"{partition}-{offset}"
+    own_id = moved.decode() if _MOVED.fullmatch(moved) else f"{partition}-{offset}"
     try:
         content_type = named.get("content-type", b"").decode()
         traceparent = named.get("traceparent", b"").decode("ascii", "replace")
@@ -117,7 +117,7 @@ def read_event(
         given_id=given_id,
         time=fields["time"],
         data_content_type=fields["content_type"],
-        traceparent=traceparent if _TRACEPARENT.match(traceparent) else None,
+        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         attributes=fields["attributes"],
     )
 
@@ -203,7 +203,7 @@ def _refuse(fields: Mapping[str, Any]) -> str | None:
             return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
         if (problem := _refuse_text(text)) is not None:
             return f"the event's {name} {problem}"
-    if fields["time"] is not None and not (isinstance(fields["time"], str) and _TIME.match(fields["time"])):
+    if fields["time"] is not None and not (isinstance(fields["time"], str) and _TIME.fullmatch(fields["time"])):
         return "the event's time is not RFC 3339"
     if fields["content_type"] is not None and not isinstance(fields["content_type"], str):
         return "the event's datacontenttype is not a text"
