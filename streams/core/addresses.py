@@ -93,7 +93,8 @@ def _refuse_host(netloc: str, host: str, allowed: Sequence[Network]) -> str | No
         if spelt != bare:
             return f"the url's address is not written as four decimal numbers: {host[:64]!r}"
         return refuse_address(spelt, allowed)
-    if not _HOST.fullmatch(bare) or len(bare) > 253:
+    # A name whose last label is a number is no name (WHATWG URL, 3.5); some resolver may make an address of it.
+    if not _HOST.fullmatch(bare) or len(bare) > 253 or _NUMBER.fullmatch(bare.rpartition(".")[2]):
         return f"{host[:64]!r} is not a host name"
     if bare == "localhost" or bare.endswith(".localhost"):
         # RFC 6761: always the loopback interface.
