@@ -1,0 +1,101 @@
+"""The lane against a real Kafka: fences, transactions, and the truth of committed offsets."""
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from schemas import topics
+from schemas.settings import Settings
+from streams import provisioning
+from streams.core.outputs import Output
+from streams.lane.log import Committed, Log
+from streams.lane.outputs import Batch
+from streams.lane.transactor import Broken, Fenced, Transactor
+
+
+@pytest.fixture
+async def settings(kafka: str, prefix: str) -> Settings:
+    made = Settings(kafka=kafka, prefix=prefix, partitions=2)
+    await provisioning.provision(made)
+    return made
+
+
+@pytest.fixture
+async def log(settings: Settings) -> AsyncIterator[Log]:
+    reader = Log(settings)
+    await reader.start()
+    yield reader
+    await reader.stop()
+
+
+def place(settings: Settings, name: str = topics.RESULTS) -> TopicPartition:
+    return TopicPartition(settings.topic(name), 0)
+
+
+def outputs(*values: bytes) -> list[Output]:
+    return [Output(topics.RESULTS, b"k", value, [("h", b"1")], partition=0) for value in values]
+
+
+async def values(log: Log, partition: TopicPartition) -> list[bytes | None]:
+    end = (await log.stable_ends([partition]))[partition]
+    return [record.value async for records in log.read(partition, 0, end) for record in records]
+
+
+async def test_outputs_and_offsets_are_committed_together(settings: Settings, log: Log) -> None:
+    lane = Transactor(settings, settings.group("x-0"), settings.group("x"))
+    await lane.open()
+    batch = Batch(outputs(b"1", b"2"), {place(settings, topics.EVENTS): OffsetAndMetadata(7, "AQ==")})
+    await lane.commit(batch)
+    await lane.close()
+    assert batch.written == [0, 1]
+    assert await values(log, place(settings)) == [b"1", b"2"]
+    assert await log.committed(settings.group("x"), [place(settings, topics.EVENTS)]) == {
+        place(settings, topics.EVENTS): Committed(7, "AQ==")
+    }
+
+
+async def test_who_was_fenced_writes_nothing_any_more(settings: Settings, log: Log) -> None:
+    old = Transactor(settings, settings.group("x-0"), settings.group("x"))
+    new = Transactor(settings, settings.group("x-0"), settings.group("x"))
+    await old.open()
+    await old.commit(Batch(outputs(b"old"), {}))
+    await new.open()
+    with pytest.raises((Fenced, Broken)):
+        await old.commit(Batch(outputs(b"zombie"), {place(settings, topics.EVENTS): OffsetAndMetadata(99, "")}))
+    await new.commit(Batch(outputs(b"new"), {}))
+    await old.close()
+    await new.close()
+    assert await values(log, place(settings)) == [b"old", b"new"]
+    committed = await log.committed(settings.group("x"), [place(settings, topics.EVENTS)])
+    assert committed[place(settings, topics.EVENTS)].offset is None
+
+
+async def test_a_transaction_with_one_record_that_is_too_large_writes_nothing(settings: Settings, log: Log) -> None:
+    lane = Transactor(settings, settings.group("x-0"), settings.group("x"))
+    await lane.open()
+    # Random bytes: what compresses well would pass.
+    large = [*outputs(b"good"), *outputs(os.urandom(3 * topics.MIB))]
+    assert [output.fits for output in large] == [True, False]
+    with pytest.raises(Broken):
+        await lane.commit(Batch(large, {place(settings, topics.EVENTS): OffsetAndMetadata(1, "")}))
+    await lane.open()
+    await lane.commit(Batch(outputs(b"after"), {}))
+    await lane.close()
+    assert await values(log, place(settings)) == [b"after"]
+
+
+async def test_the_high_watermark_counts_an_open_transaction_and_the_stable_end_does_not(
+    settings: Settings, log: Log
+) -> None:
+    lane = Transactor(settings, settings.group("x-0"), settings.group("x"))
+    await lane.open()
+    assert lane._producer is not None
+    await lane._producer.begin_transaction()
+    await (await lane._producer.send(settings.topic(topics.RESULTS), b"open", partition=0))
+    assert await log.high_watermark(place(settings)) == 1
+    assert (await log.stable_ends([place(settings)]))[place(settings)] == 0
+    await lane._producer.commit_transaction()
+    assert await values(log, place(settings)) == [b"open"]
+    await lane.close()
