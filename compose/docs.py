@@ -32,12 +32,13 @@ def settings_page() -> str:
     """The settings of each process as a page."""
     text = f"# Settings\n\n{NOTE}Environment variables, or a `.env` file in the working directory.\n"
     common = set(Settings.model_fields)
-    for title, model in {
+    models: dict[str, type[Settings]] = {
         "Every process": Settings,
         "Router": RouterSettings,
         "Egress": EgressSettings,
         "Delayer": DelayerSettings,
-    }.items():
+    }
+    for title, model in models.items():
         text += f"\n## {title}\n\n| variable | default | what it is |\n| --- | --- | --- |\n"
         for name, field in model.model_fields.items():
             if model is Settings or name not in common:

@@ -63,6 +63,12 @@ class LocalKafka:
         return f"127.0.0.1:{self._port}"
 
     @property
+    def pid(self) -> int:
+        """The broker's process id."""
+        assert self._child is not None, "start first"
+        return self._child.pid
+
+    @property
     def running(self) -> bool:
         """True while the broker's process lives."""
         return self._child is not None and self._child.poll() is None

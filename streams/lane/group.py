@@ -26,7 +26,7 @@ PING_INTERVAL_S = 3.0
 
 
 class Stalled(Exception):
-    """A lane has work and does not move; a new process may do better."""
+    """Work waits and nothing moves; a new process may do better."""
 
 
 class LaneGroup(ConsumerRebalanceListener):
@@ -146,7 +146,9 @@ class LaneGroup(ConsumerRebalanceListener):
                 continue
 
     async def _look(self, consumer: AIOKafkaConsumer, now_s: float) -> None:
-        """Tell the lanes how far the feed is past control records, and find those that stand still."""
+        """Tell the lanes how far the feed is past control records, and find what stands still."""
+        if (apart_s := self._health.apart_s()) * 1000 > self._settings.stall_exit_ms:
+            raise Stalled(f"no part in the group for {apart_s:.0f} s although Kafka answers")
         for number, lane in list(self.lanes.items()):
             for tp in lane.inputs:
                 try:

@@ -16,6 +16,7 @@ class Health:
         self._clock = clock
         self._reasons: dict[str, str] = {"start": "starting"}
         self._kafka_answered = clock()
+        self._apart_since: float | None = None
 
     def unready(self, condition: str, reason: str) -> None:
         """Note why the process cannot do all of its work."""
@@ -33,6 +34,18 @@ class Health:
     def kafka_silent_s(self) -> float:
         """Seconds since Kafka last answered."""
         return self._clock() - self._kafka_answered
+
+    def apart_s(self) -> float:
+        """Seconds for which the process has not been part of its group although Kafka answers. Ask now and then.
+
+        Joining takes a moment; a client whose coordination has died in silence stays apart for ever.
+        """
+        if self.kafka_silent_s > KAFKA_SILENCE_S or not self._reasons.keys() & {"start", "rebalance"}:
+            self._apart_since = None
+            return 0.0
+        if self._apart_since is None:
+            self._apart_since = self._clock()
+        return self._clock() - self._apart_since
 
     def reasons(self) -> dict[str, str]:
         """Why the process is not ready, by condition; empty when it is."""

@@ -107,6 +107,8 @@ def make_app(settings: RouterSettings, health: Health, lanes: Lanes) -> faust.Ap
         datadir=str(folder),
         store="memory://",
         TableManager=KeeperTables,
+        # Faust refuses an assignment that was made for another URL, and a static member gets its old one back.
+        canonical_url=f"http://{settings.instance or f'{settings.bind}:{settings.router_port}'}",
         web_bind=settings.bind,
         web_host=settings.bind,
         web_port=settings.router_port,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import faust
 from aiokafka.structs import TopicPartition
 
 from schemas import topics
@@ -41,31 +42,43 @@ async def serve(
     health.unready("rebalance", "waiting for partitions")
     app = make_app(settings, health, lanes)
     await give_way()
-    tasks = [asyncio.get_running_loop().create_task(task) for task in (_listen(settings, log, health), stop.wait())]
+    loop = asyncio.get_running_loop()
+    # Faust's start returns only when it has joined, which may never be.
+    starting = loop.create_task(app.start())
+    listening = loop.create_task(_listen(settings, log, health))
+    stopping = loop.create_task(stop.wait())
     try:
-        await app.start()
-        health.ready("start")
         while not stop.is_set():
+            if starting.done():
+                starting.result()
+                health.ready("start")
+            if (apart_s := health.apart_s()) * 1000 > settings.stall_exit_ms:
+                raise Stalled(f"no part in the group for {apart_s:.0f} s although Kafka answers")
             still_s = lanes.tick(asyncio.get_running_loop().time())
             if still_s * 1000 > settings.stall_exit_ms:
                 raise Stalled(f"a lane has had work and moved nothing for {still_s:.0f} s")
             if app.should_stop:
                 raise Crashed(f"Faust has stopped: {app.crash_reason!r}")
-            await asyncio.wait(tasks[1:], timeout=1.0)
+            await asyncio.wait(
+                [stopping, *([] if starting.done() else [starting])], timeout=1.0, return_when=asyncio.FIRST_COMPLETED
+            )
     finally:
-        for task in tasks:
+        for task in (listening, stopping):
             task.cancel()
         await lanes.close(list(lanes.open))
-        await _stop(app)
+        await _stop(app, starting)
         await follower.stop()
         await log.stop()
 
 
-async def _stop(app: object) -> None:
+async def _stop(app: faust.App, starting: asyncio.Task[None]) -> None:
     """Faust's own stop may wait for a broker that is away; what matters has been committed before."""
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting], timeout=1.0)
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
-            await app.stop()  # type: ignore[attr-defined]
+            await app.stop()
     except TimeoutError:
         pass
 

@@ -1,0 +1,1 @@
+"""What deliveries cost. `make bench`; every figure comes with the line that verified it."""
