@@ -10,8 +10,9 @@ from streams.core import delays
 
 TIERS = {"1s": 1_000, "5s": 5_000, "30s": 30_000, "2m": 120_000, "10m": 600_000, "1h": 3_600_000, "4h": 14_400_000}
 HOUR_MS = 3_600_000
-#: The shortest is what a tier leaves over at the least.
-WAITS = st.one_of(*(st.integers(delays.HOLD_MS, longest) for longest in (20 * HOUR_MS, 70_000, 2_500)))
+WAITS = st.one_of(*(st.integers(1, longest) for longest in (20 * HOUR_MS, 70_000, 2_500)))
+#: Nobody in the last queue is held for longer: its own length, and what a head may be held on top of it.
+LATEST_MS = 1_000 + delays.HOLD_MS
 
 
 def walk(records: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -33,21 +34,25 @@ def walk(records: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return released
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 30 * 60_000), WAITS), min_size=1, max_size=40))
-def test_no_delivery_is_due_early_nor_late_by_more_than_a_second_and_a_percent(records: list[tuple[int, int]]) -> None:
-    waits = sorted((at_ms + wait_ms, wait_ms) for at_ms, wait_ms in records)
-    for (due_at_ms, wait_ms), (due_again_ms, released_at_ms, _) in zip(waits, sorted(walk(records)), strict=True):
-        assert due_at_ms == due_again_ms
-        assert released_at_ms >= due_at_ms
-        assert released_at_ms - due_at_ms <= 1_000 + wait_ms / 100
+def test_no_delivery_is_due_early_nor_late_by_more_than_the_last_queue(records: list[tuple[int, int]]) -> None:
+    released = walk(records)
+    assert sorted(due_at_ms for due_at_ms, _, _ in released) == sorted(at_ms + wait_ms for at_ms, wait_ms in records)
+    for due_at_ms, released_at_ms, _ in released:
+        assert 0 <= released_at_ms - due_at_ms <= LATEST_MS
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 5_000), st.lists(WAITS, min_size=50, max_size=150))
+@settings(max_examples=10)
+@given(st.integers(0, 5_000), st.lists(WAITS, min_size=50, max_size=100))
 def test_a_burst_is_released_on_time(spread_ms: int, waits: list[int]) -> None:
     for due_at_ms, released_at_ms, _ in walk([(place * spread_ms // len(waits), w) for place, w in enumerate(waits)]):
-        assert 0 <= released_at_ms - due_at_ms <= 1_000
+        assert 0 <= released_at_ms - due_at_ms <= LATEST_MS
+
+
+def test_a_wait_alone_in_its_queues_is_over_to_the_millisecond() -> None:
+    for wait_ms in (1, 499, 1_000, 1_499, 5_300, 300_000, 20 * HOUR_MS):
+        assert [released - due for due, released, _ in walk([(0, wait_ms)])] == [0]
 
 
 @settings(max_examples=60)
