@@ -1,0 +1,136 @@
+"""What an event leads to, for endpoints in every state, as they stood when the event was appended."""
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import deliveries, topics
+from schemas.changes import Subscription
+from schemas.deliveries import Delivery
+from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
+from schemas.events import MOVED_HEADER, Event
+from streams.core import judging, partitioning, reading
+from streams.core.outputs import Output, Source
+
+EVENT = Event("t", "1", "a.b", b"1.10", time="2026-01-02T03:04:05Z", attributes={"source": "/s"})
+BYTES = st.one_of(st.none(), st.binary(max_size=20))
+
+
+def version(at_ms: int, state: State, *patterns: str) -> EndpointVersion:
+    subscriptions = (Subscription(event_types=patterns or ("a.*",)),)
+    made = EndpointSettings(url="https://a.example/", subscriptions=subscriptions, secrets=())
+    return EndpointVersion(
+        valid_from_ms=at_ms,
+        offset=at_ms,
+        state=state,
+        since_ms=at_ms,
+        settings=None if state is State.GONE else made,
+    )
+
+
+def endpoint(endpoint_id: str, *versions: EndpointVersion) -> EndpointRecord:
+    return EndpointRecord(tenant="t", endpoint_id=endpoint_id, partition=4, current=versions[-1], history=versions[:-1])
+
+
+def judge(*candidates: EndpointRecord, at_ms: int = 100, event: Event = EVENT) -> judging.Judged:
+    return judging.judge(event, Source("p.events", 4, 9, at_ms, b"t", b"as it came", [("h", b"1")]), candidates)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(list(State)), st.integers(90, 110), st.sampled_from(["a.*", "x"]))))
+def test_each_endpoint_gets_one_delivery_or_one_skip_or_nothing(found: list[tuple[State, int, str]]) -> None:
+    candidates = [endpoint(f"e{n}", version(at_ms, state, p)) for n, (state, at_ms, p) in enumerate(found)]
+    judged = judge(*candidates)
+    owed = [state for state, at_ms, p in found if at_ms < 100 and p == "a.*" and state is not State.GONE]
+    assert judged.deliveries == owed.count(State.ACTIVE)
+    assert judged.deliveries + judged.skipped == len(owed) == len(judged.outputs)
+    assert len({made.key for made in judged.outputs}) == len(owed)
+
+
+def test_a_delivery_says_all_that_the_event_said() -> None:
+    made = judge(endpoint("e", version(50, State.ACTIVE))).outputs[0]
+    delivery = deliveries.decode(made.value, made.headers)
+    assert isinstance(delivery, Delivery)
+    assert (made.topic, made.key, made.value) == (topics.DELIVERIES, b"t/e", b"1.10")
+    assert delivery.delivery_id == reading.delivery_id("t", "1", "e")
+    assert (delivery.event_id, delivery.event_type, delivery.event_time_ms) == ("1", "a.b", 100)
+    assert (delivery.event_time, delivery.attributes) == (EVENT.time, EVENT.attributes)
+    assert (delivery.attempt, delivery.matched, delivery.due_at_ms) == (1, "a.*", None)
+
+
+def test_several_patterns_that_match_are_one_delivery() -> None:
+    assert judge(endpoint("e", version(50, State.ACTIVE, "a.b", "a.*", "**"))).deliveries == 1
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.PAUSED, State.DISABLED])
+def test_a_skip_says_which_state_and_that_no_attempt_was_made(state: State) -> None:
+    made = judge(endpoint("e", version(50, state))).outputs[0]
+    assert orjson.loads(made.value or b"") == {
+        "delivery_id": reading.delivery_id("t", "1", "e"),
+        "event_id": "1",
+        "event_type": "a.b",
+        "tenant": "t",
+        "endpoint_id": "e",
+        "attempt": 0,
+        "verdict": "skipped",
+        "error_kind": state.value,
+        "error": f"the endpoint was {state.value} when the event came",
+    }
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "deliveries_made", "skipped"),
+    [(10, 0, 0), (11, 0, 1), (20, 0, 1), (21, 1, 0), (30, 1, 0), (31, 0, 1), (40, 0, 1), (41, 0, 0), (999, 0, 0)],
+)
+def test_the_version_before_the_event_decides_and_never_one_of_its_own_millisecond(
+    at_ms: int, deliveries_made: int, skipped: int
+) -> None:
+    states = [(10, State.PENDING), (20, State.ACTIVE), (30, State.PAUSED), (40, State.GONE)]
+    judged = judge(endpoint("e", *(version(*found) for found in states)), at_ms=at_ms)
+    assert (judged.deliveries, judged.skipped) == (deliveries_made, skipped)
+
+
+def test_a_delivery_that_does_not_fit_is_rejected_and_the_others_are_made() -> None:
+    large = Event("t", "1", "a.b", b"x" * (9 * topics.MIB - 300))
+    judged = judge(endpoint("e", version(50, State.ACTIVE)), endpoint("f", version(50, State.PAUSED)), event=large)
+    rejected, skipped = judged.outputs
+    assert (judged.deliveries, judged.skipped) == (0, 1)
+    assert (rejected.topic, rejected.key, rejected.value) == (topics.REJECTED, b"t", b"as it came")
+    assert dict(rejected.headers)["rejected-origin"] == b"p.events/4/9"
+    assert skipped.topic == topics.RESULTS
+
+
+@settings(max_examples=80)
+@given(st.one_of(st.none(), st.binary(max_size=20)), BYTES, st.integers(1, 16), st.data())
+def test_a_misplaced_record_is_moved_once_whole_to_where_its_key_belongs(
+    key: bytes | None, value: bytes | None, partitions: int, data: st.DataObject
+) -> None:
+    found = data.draw(st.integers(0, partitions - 1))
+    source = Source("p.events", found, 9, 100, key, value, [("h", b"1"), ("h", b"2")])
+    moved = judging.misplaced(source, topics.EVENTS, partitions)
+    if key is None or partitioning.partition_of(key, partitions) == found:
+        assert moved is None
+        return
+    assert isinstance(moved, Output)
+    assert (moved.topic, moved.key, moved.value) == (topics.EVENTS, key, value)
+    assert list(moved.headers) == [("h", b"1"), ("h", b"2"), (MOVED_HEADER, f"{found}-9".encode())]
+    arrived = Source("p.events", moved.place(partitions), 1, 200, key, value, moved.headers)
+    assert judging.misplaced(arrived, topics.EVENTS, partitions) is None
+    again = judging.misplaced(Source("p.events", found, 1, 200, key, value, moved.headers), topics.EVENTS, partitions)
+    assert again is not None
+    assert again.topic == topics.REJECTED
+
+
+def test_a_moved_event_keeps_the_name_of_its_first_place() -> None:
+    event = reading.read_event("t", b'{"type":"a"}', [(MOVED_HEADER, b"6-77")], partition=1, offset=2, max_bytes=1_000)
+    assert isinstance(event, Event)
+    assert event.event_id == "6-77"
+
+
+def test_a_misplaced_record_too_large_to_be_moved_is_rejected_and_not_lost() -> None:
+    key = b"t"
+    wrong = (partitioning.partition_of(key, 8) + 1) % 8
+    made = judging.misplaced(Source("p.events", wrong, 9, 100, key, b"x" * (8 * topics.MIB)), topics.EVENTS, 8)
+    assert made is not None
+    assert (made.topic, len(made.value or b"")) == (topics.REJECTED, 8 * topics.MIB)
