@@ -135,6 +135,7 @@ def router() -> None:
             lambda health, stop: service.serve(settings, health, stop, waiting[0].stop),
             make_pages,
             WrongTopics,
+            settings.drain_ms / 1000,
         )
     )
 
@@ -154,6 +155,7 @@ def egress() -> None:
             lambda health, stop: service.serve(settings, health, stop),
             lambda health: Pages(health, settings.bind, settings.egress_port),
             WrongTopics,
+            settings.drain_ms / 1000,
         )
     )
 
@@ -173,6 +175,7 @@ def delayer() -> None:
             lambda health, stop: service.serve(settings, health, stop),
             lambda health: Pages(health, settings.bind, settings.delayer_port),
             WrongTopics,
+            settings.drain_ms / 1000,
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 #: Exit status of a process that another start may help; a supervisor starts it again.
 EXIT_FAILED = 70
 EXIT_WRONG = 2
+#: What the end may take beside the drain time.
+LEAVE_TIMEOUT_S = 4.0
 
 
 class Pages(Protocol):
@@ -32,13 +35,17 @@ def run(
     serve: Callable[[Health, asyncio.Event], Awaitable[None]],
     make_pages: Callable[[Health], Pages],
     wrong: type[Exception],
+    drain_s: float,
 ) -> int:
-    """Run `serve` until SIGTERM or SIGINT; the exit status. `wrong`: what only an operator can put right."""
+    """Run `serve` until SIGTERM or SIGINT; the exit status. `wrong`: what only an operator can put right.
+
+    Soon after `drain_s` from the signal the process ends, whatever still waits.
+    """
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(_run(name, serve, make_pages, wrong))
-    return uvloop.run(_run(name, serve, make_pages, wrong))
+        return asyncio.run(_run(name, serve, make_pages, wrong, drain_s))
+    return uvloop.run(_run(name, serve, make_pages, wrong, drain_s))
 
 
 async def _run(
@@ -46,6 +53,7 @@ async def _run(
     serve: Callable[[Health, asyncio.Event], Awaitable[None]],
     make_pages: Callable[[Health], Pages],
     wrong: type[Exception],
+    drain_s: float,
 ) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,8 +67,16 @@ async def _run(
         logger.error("%s.stopped reason=%s", name, problem)
         return EXIT_WRONG
     announcing = loop.create_task(_announce(name, health))
+    serving = loop.create_task(_serve(serve, health, stop))
     try:
-        await serve(health, stop)
+        await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([serving], timeout=drain_s + LEAVE_TIMEOUT_S)
+        if not done:
+            # What was done is committed or will be done again; a broker that is away must not keep us.
+            logger.warning("%s.stopped reason=it could not take leave of Kafka in time", name)
+            logging.shutdown()
+            os._exit(0)
+        await serving
     except wrong as problem:
         logger.error("%s.stopped reason=%s", name, problem)
         return EXIT_WRONG
@@ -72,6 +88,12 @@ async def _run(
         await pages.stop()
     logger.info("%s.stopped", name)
     return 0
+
+
+async def _serve(
+    serve: Callable[[Health, asyncio.Event], Awaitable[None]], health: Health, stop: asyncio.Event
+) -> None:
+    await serve(health, stop)
 
 
 async def _announce(name: str, health: Health) -> None:

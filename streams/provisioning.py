@@ -78,23 +78,40 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: dict[
 async def _compare(admin: AIOKafkaAdminClient, settings: Settings, existing: dict[str, Topic]) -> list[Difference]:
     if not existing:
         return []
-    differences = []
+    differences: list[Difference] = []
     for found in await admin.describe_topics(list(existing)):
         if len(found["partitions"]) != settings.partitions:
             differences.append(
                 Difference(found["topic"], "partitions", str(settings.partitions), str(len(found["partitions"])))
             )
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing]
+    for name, values in (await _configs(admin, list(existing))).items():
+        differences += [
+            Difference(name, setting, value, str(values.get(setting)))
+            for setting, value in existing[name].config().items()
+            if values.get(setting) != value
+        ]
+    return differences
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found: dict[str, dict[str, str]] = {}
     response: Any
     for response in await admin.describe_configs(resources):
         for _code, _message, _kind, name, entries in response.resources:
-            values = {entry[0]: entry[1] for entry in entries}
-            differences += [
-                Difference(name, setting, value, str(values.get(setting)))
-                for setting, value in existing[name].config().items()
-                if values.get(setting) != value
-            ]
-    return differences
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+async def record_limits(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, int]:
+    """The largest record of each topic without prefix, as the cluster has it now."""
+    names = {settings.topic(topic.name): topic.name for topic in topic_map(settings.tiers_ms)}
+    configs = await _configs(admin, list(names))
+    return {
+        names[name]: int(values["max.message.bytes"])
+        for name, values in configs.items()
+        if "max.message.bytes" in values
+    }
 
 
 class WrongTopics(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import OrderedDict
 
@@ -45,8 +44,8 @@ class EndpointView:
         await self._consumer.seek_to_beginning(*self._partitions)
         ends = await self._log.stable_ends(self._partitions)
         self._task = asyncio.get_running_loop().create_task(self._follow(self._consumer))
-        for partition, end in ends.items():
-            await self._reach(partition, end)
+        async with self._moved:
+            await self._moved.wait_for(lambda: all(self._positions[place] >= end for place, end in ends.items()))
         logger.info("view.ready endpoints=%d", len(self._values))
 
     async def stop(self) -> None:
@@ -54,12 +53,10 @@ class EndpointView:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._consumer is not None:
-            with contextlib.suppress(Exception):
-                await self._consumer.stop()
+        await connections.disconnect(self._consumer)
 
     def peek(self, key: bytes) -> EndpointRecord | None:
-        """The endpoint as this process knows it now; None where it knows none."""
+        """The endpoint as this process knows it now, or None. Raises ValueError on a record that it cannot read."""
         parsed = self._parsed.get(key)
         if parsed is not None:
             self._parsed.move_to_end(key)
@@ -67,11 +64,7 @@ class EndpointView:
         value = self._values.get(key)
         if value is None:
             return None
-        try:
-            parsed = self._parsed[key] = EndpointRecord.decode(value)
-        except ValueError:
-            logger.exception("view.unreadable key=%r", key)
-            return None
+        parsed = self._parsed[key] = EndpointRecord.decode(value)
         if len(self._parsed) > MAX_PARSED:
             self._parsed.popitem(last=False)
         return parsed
@@ -83,17 +76,17 @@ class EndpointView:
         counts: the router's transaction may be visible in `deliveries` a moment before it is in `endpoints`.
         """
         partition, offset = (int(part) for part in at_least.split("-"))
-        known = self.peek(key)
-        if known is not None and (known.partition != partition or known.current.offset >= offset):
-            return known
-        if partition < len(self._partitions):
-            place = self._partitions[partition]
-            await self._reach(place, await self._log.high_watermark(place))
-        return self.peek(key)
 
-    async def _reach(self, partition: TopicPartition, end: int) -> None:
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._positions[partition] >= end)
+        def is_new_enough() -> bool:
+            known = self.peek(key)
+            return known is not None and (known.partition != partition or known.current.offset >= offset)
+
+        if not is_new_enough() and partition < len(self._partitions):
+            place = self._partitions[partition]
+            end = await self._log.high_watermark(place)
+            async with self._moved:
+                await self._moved.wait_for(lambda: is_new_enough() or self._positions[place] >= end)
+        return self.peek(key)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:

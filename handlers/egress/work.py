@@ -13,6 +13,7 @@ from handlers.egress.queues import Dispatcher, Item
 from handlers.egress.view import EndpointView
 from handlers.wire import settling
 from schemas import deliveries
+from schemas.endpoints import EndpointSettings
 from schemas.settings import EgressSettings
 from streams import metrics
 from streams.core import judging, offsets, outputs
@@ -203,12 +204,18 @@ class EgressWork:
         else:
             self._offer(item)
 
+    def _settings_of(self, key: bytes) -> EndpointSettings | None:
+        try:
+            known = self._view.peek(key)
+        except ValueError:  # written by a newer version; the attempt will say so, and put it off
+            return None
+        return known.current.settings if known is not None else None
+
     def _offer(self, item: Item) -> None:
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
         key = item.delivery.key
-        known = self._view.peek(key)
-        settings = known.current.settings if known is not None else None
+        settings = self._settings_of(key)
         self._dispatcher.offer(
             key,
             item,

@@ -108,4 +108,4 @@ def _deliver(event: Event, source: Source, record: EndpointRecord, identity: str
         attributes=event.attributes,
         data=event.data,
     )
-    return Output(topics.DELIVERIES, delivery.key, delivery.data, delivery.headers())
+    return Output(topics.DELIVERIES, delivery.key, delivery.data, delivery.headers(), origin=source.origin)

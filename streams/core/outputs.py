@@ -1,7 +1,7 @@
 """Records to write, and records as they came: what decisions take and give."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from schemas import topics
 from schemas.results import Result
@@ -17,13 +17,17 @@ MAX_BYTES = {topic.name: topic.max_record_bytes for topic in topics.topic_map({"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A record to write. `topic` is without prefix; `partition` None means: where the key belongs."""
+    """A record to write. `topic` is without prefix; `partition` None means: where the key belongs.
+
+    `origin` names the record that it was made from (`topic/partition/offset`), where that is known.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int | None = None
+    origin: str = ""
 
     @property
     def size(self) -> int:
@@ -71,9 +75,29 @@ def result(made: Result) -> Output:
 def rejected(source: Source, reason: str) -> Output:
     """The record as it came, with the reason; only one too large even for `rejected` loses the end of its value."""
     headers = rejecting.rejected_headers(source.headers, reason, source.origin)
-    output = Output(topics.REJECTED, source.key, source.value, headers, source.partition)
-    if output.fits:
+    return cut(Output(topics.REJECTED, source.key, source.value, headers, source.partition), MAX_BYTES[topics.REJECTED])
+
+
+def cut(output: Output, max_bytes: int) -> Output:
+    """The record with as much of its value as fits, and a header that says how much does not."""
+    if output.size <= max_bytes:
         return output
-    room = MAX_BYTES[topics.REJECTED] - (output.size - len(source.value or b"")) - 64
-    cut = [*headers, ("rejected-bytes-cut", str(len(source.value or b"") - max(room, 0)).encode())]
-    return Output(topics.REJECTED, source.key, (source.value or b"")[: max(room, 0)], cut, source.partition)
+    value = output.value or b""
+    room = max(0, max_bytes - (output.size - len(value)) - 64)
+    headers = [*output.headers, ("rejected-bytes-cut", str(len(value) - room).encode())]
+    return replace(output, value=value[:room], headers=headers)
+
+
+def fitted(output: Output, limits: Mapping[str, int]) -> Output:
+    """The output, or where it is larger than its topic takes: a rejected record with all that it holds.
+
+    `limits`: the largest record of each topic without prefix, as the cluster has it.
+    """
+    limit = limits.get(output.topic)
+    if limit is None or output.size <= limit:
+        return output
+    if output.topic == topics.REJECTED:
+        return cut(output, limit)
+    reason = f"a record for {output.topic} would have {output.size} bytes, the topic takes {limit}"
+    headers = rejecting.rejected_headers(output.headers, reason, output.origin)
+    return fitted(replace(output, topic=topics.REJECTED, headers=headers), limits)

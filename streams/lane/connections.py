@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from schemas.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DISCONNECT_TIMEOUT_S = 2.0
 
 #: The largest record we read or write, with room for headers: the `rejected` topic's limit and a little more.
 MAX_REQUEST_BYTES = 11 * 1_048_576
@@ -88,6 +94,32 @@ def member(settings: Settings, service: str, *, fetch_bytes: int = 1_048_576) ->
         max_partition_fetch_bytes=fetch_bytes,
         retry_backoff_ms=50,
     )
+
+
+class Client(Protocol):
+    """What a consumer and a producer have in common."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+
+async def disconnect(client: Client | None) -> None:
+    """Stop a client, whatever state it and Kafka are in, within 2 s.
+
+    aiokafka lets a cancellation of its own tasks out where the broker is away; only one that is meant for the caller
+    is passed on.
+    """
+    if client is None:
+        return
+    try:
+        async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
+            await client.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except Exception as problem:
+        logger.debug("client.stopping reason=%r", problem)
 
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:

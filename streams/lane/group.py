@@ -67,7 +67,7 @@ class LaneGroup(ConsumerRebalanceListener):
         finally:
             listening.cancel()
             await self._close_lanes(self._settings.drain_ms / 1000)
-            await consumer.stop()
+            await connections.disconnect(consumer)
             await self._log.stop()
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 FENCE_PAUSE_S = 4.0
 REOPEN_PAUSE_S = 1.0
 LAST_COMMIT_S = 3.0
+#: A lane that stands still for so long makes its process unready; for how long it may, is a setting.
+STILL_S = 10.0
 
 
 class Lane:
@@ -82,13 +84,19 @@ class Lane:
         self._task.cancel()
         await asyncio.wait([self._task])
         self._health.ready(self._condition)
+        self._health.ready(f"still-{self.number}")
 
     def stalled_s(self, now_s: float) -> float:
         """For how long an open lane has had work waiting and moved nothing; 0.0 where it moves or waits for Kafka."""
         moved = self.work.progress()
         if not self.open or not self.work.waiting() or moved != self._progress[0]:
             self._progress = (moved, now_s)
-        return now_s - self._progress[1]
+        still_s = now_s - self._progress[1]
+        if still_s > STILL_S:
+            self._health.unready(f"still-{self.number}", f"partition {self.number} has work and moves nothing")
+        else:
+            self._health.ready(f"still-{self.number}")
+        return still_s
 
     async def _run(self) -> None:
         while True:
@@ -113,7 +121,7 @@ class Lane:
                 return
 
     async def _open(self) -> None:
-        await self._transactor.open()
+        await self._transactor.open(await self._log.limits())
         committed = await self._log.committed(self._group, self.inputs)
         self._health.kafka_answered()
         first = await self._log.earliest([tp for tp in self.inputs if committed[tp].offset is None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
+from streams import provisioning
 from streams.lane import connections
 
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 15.0
+LIMITS_AGE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Log:
         self._range_lock = asyncio.Lock()
         self._asked: dict[TopicPartition, asyncio.Future[int]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._limits: Mapping[str, int] = {}
+        self._limits_read = 0.0
 
     async def start(self) -> None:
         """Connect. Raises aiokafka's errors where Kafka does not answer."""
@@ -54,11 +58,8 @@ class Log:
 
     async def stop(self) -> None:
         """Disconnect."""
-        clients: tuple[Any, ...] = (self._uncommitted, self._committed, self._range)
-        for client in clients:
-            if client is not None:
-                with contextlib.suppress(Exception):
-                    await client.stop()
+        for client in (self._uncommitted, self._committed, self._range):
+            await connections.disconnect(client)
         if self._admin is not None:
             with contextlib.suppress(Exception):
                 await self._admin.close()
@@ -75,6 +76,15 @@ class Log:
             else Committed(None)
             for tp in wanted
         }
+
+    async def limits(self) -> Mapping[str, int]:
+        """The largest record (`max.message.bytes`) of each topic without prefix; asked at most once a minute."""
+        assert self._admin is not None
+        now = asyncio.get_running_loop().time()
+        if now - self._limits_read > LIMITS_AGE_S or not self._limits:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                self._limits, self._limits_read = await provisioning.record_limits(self._admin, self._settings), now
+        return self._limits
 
     async def earliest(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that each partition still has."""

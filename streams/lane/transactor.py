@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -14,7 +14,7 @@ from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from schemas.settings import Settings
-from streams.core.outputs import Output
+from streams.core.outputs import Output, fitted
 from streams.lane import connections
 from streams.lane.outputs import Batch
 
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 COMMIT_TIMEOUT_S = 15.0
 OPEN_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
+#: Less than the producer's own bound for a batch, so that a batch is never refused half-way.
+MAX_BATCH_BYTES = 800_000
 
 
 class Fenced(Exception):
@@ -42,9 +44,14 @@ class Transactor:
         self._transactional_id = transactional_id
         self._group = group
         self._producer: AIOKafkaProducer | None = None
+        self._limits: Mapping[str, int] = {}
 
-    async def open(self) -> None:
-        """Fence every earlier holder; when this returns, their last transaction is over. Raises `Broken`."""
+    async def open(self, limits: Mapping[str, int] | None = None) -> None:
+        """Fence every earlier holder; when this returns, their last transaction is over. Raises `Broken`.
+
+        `limits`: the largest record of each topic without prefix; what is larger is written to `rejected` instead.
+        """
+        self._limits = limits or {}
         await self.close()
         self._producer = connections.transactional_producer(self._settings, self._transactional_id)
         try:
@@ -90,6 +97,7 @@ class Transactor:
     async def _write(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[int]:
         written = [-1] * len(outputs)
         places: dict[TopicPartition, list[int]] = defaultdict(list)
+        outputs = [fitted(output, self._limits) for output in outputs]
         for index, output in enumerate(outputs):
             topic = self._settings.topic(output.topic)
             places[TopicPartition(topic, output.place(self._settings.partitions))].append(index)
@@ -109,13 +117,14 @@ class Transactor:
     ) -> list[tuple[asyncio.Future[Any], list[int]]]:
         futures = []
         record: dict[str, Any]
+        limit = self._limits.get(place.topic.removeprefix(self._settings.prefix), MAX_BATCH_BYTES)
         batch, indexes = producer.create_batch(), list[int]()
         for index, output in outputs:
-            record = {"key": output.key, "value": output.value, "headers": list(output.headers), "timestamp": None}
-            if batch.append(**record) is None:
+            if indexes and batch.size() + output.size > min(limit, MAX_BATCH_BYTES):
                 futures.append((await producer.send_batch(batch, place.topic, partition=place.partition), indexes))
                 batch, indexes = producer.create_batch(), []
-                batch.append(**record)
+            record = {"key": output.key, "value": output.value, "headers": list(output.headers), "timestamp": None}
+            batch.append(**record)
             indexes.append(index)
         futures.append((await producer.send_batch(batch, place.topic, partition=place.partition), indexes))
         return futures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,9 +62,7 @@ class Follower:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._consumer is not None:
-            with contextlib.suppress(Exception):
-                await self._consumer.stop()
+        await connections.disconnect(self._consumer)
 
     def follow(self, partition: int, start: int, subscriber: Subscriber) -> None:
         """Hand over the changes of `partition` from offset `start` on."""

@@ -7,7 +7,7 @@ there (see docs/adr/0002). This one has no changelog: its store is what the lane
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import faust
@@ -23,13 +23,10 @@ class ReadOnly(TypeError):
     """Endpoints change by subscription changes alone."""
 
 
-class KeeperStore(Store):  # type: ignore[type-arg]
-    """Looks keys (`tenant/endpoint_id`) up in the partitions that this process owns."""
+class Endpoints(Mapping[str, dict[str, Any]]):
+    """What is committed in the partitions that this process owns, by `tenant/endpoint_id`, without secrets."""
 
-    logger = logging.getLogger("faust.endpoints")
-
-    def __init__(self, *words: Any, keepers: Callable[[], dict[int, Keeper]], partitions: int, **options: Any) -> None:
-        super().__init__(*words, **options)
+    def __init__(self, keepers: Callable[[], dict[int, Keeper]], partitions: int) -> None:
         self._keepers = keepers
         self._partitions = partitions
 
@@ -41,12 +38,6 @@ class KeeperStore(Store):  # type: ignore[type-arg]
             raise KeyError(key)
         return public(EndpointRecord.decode(value))
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        raise ReadOnly(key)
-
-    def __delitem__(self, key: str) -> None:
-        raise ReadOnly(key)
-
     def __iter__(self) -> Iterator[str]:
         for keeper in self._keepers().values():
             for key in keeper:
@@ -54,6 +45,22 @@ class KeeperStore(Store):  # type: ignore[type-arg]
 
     def __len__(self) -> int:
         return sum(len(keeper) for keeper in self._keepers().values())
+
+
+class KeeperStore(Store):  # type: ignore[type-arg]
+    """The store of a table that is read from `Endpoints` and never written."""
+
+    logger = logging.getLogger("faust.endpoints")
+
+    def __init__(self, *words: Any, endpoints: Endpoints, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.data: Any = endpoints
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise ReadOnly(key)
+
+    def __delitem__(self, key: str) -> None:
+        raise ReadOnly(key)
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """There is no changelog."""
@@ -75,8 +82,7 @@ class KeeperTable(faust.Table):  # type: ignore[type-arg]
 
     def __init__(self, app: faust.App, keepers: Callable[[], dict[int, Keeper]], partitions: int) -> None:
         super().__init__(app, name="endpoints", partitions=partitions, help="Endpoints of this process's partitions")
-        self._keepers = keepers
-        self._partitions = partitions
+        self._endpoints = Endpoints(keepers, partitions)
 
     def _new_store(self) -> KeeperStore:
         return KeeperStore(
@@ -84,8 +90,7 @@ class KeeperTable(faust.Table):  # type: ignore[type-arg]
             self.app,
             self,
             table_name=self.name,
-            keepers=self._keepers,
-            partitions=self._partitions,
+            endpoints=self._endpoints,
         )
 
     async def on_start(self) -> None:

@@ -32,11 +32,12 @@ class Post:
 
 
 class Receiver:
-    """Answers 204, or what `answers[path]` says: a status, or a function from the post to a status."""
+    """Answers 204, or what `answers[path]` says: a status, or a function of the post. Waits for `hold[path]`."""
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
         self.answers: dict[str, int | Callable[[Post], int]] = {}
+        self.hold: dict[str, asyncio.Event] = {}
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,6 +58,8 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         post = Post(request.path, headers, await request.read(), time.time())
         self.posts.append(post)
+        if (held := self.hold.get(request.path)) is not None:
+            await held.wait()
         answer = self.answers.get(request.path, 204)
         return web.Response(status=answer if isinstance(answer, int) else answer(post))
 

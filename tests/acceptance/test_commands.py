@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,31 @@ async def test_the_example_of_the_readme_delivers(stack: Stack, receiver: Receiv
     assert receiver.at("/readme")[0].verify("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")["data"] == {
         "total": 1.1
     }
+
+
+def test_the_demo_ends_with_counts_that_add_up(stack: Stack) -> None:
+    shown = stack.command("demo", DEMO_SECONDS="4", HOOKFOLD_PARTITIONS="4")
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    assert "The counts add up." in shown.stderr
+
+
+def test_kafka_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        broker = subprocess.Popen(
+            [sys.executable, "-m", "compose.cli", "kafka", "--port", str(free_port()), "--data-dir", tmp_path / "data"],
+            stderr=log,
+        )
+    try:
+        for _ in range(600):
+            if "kafka.ready" in (tmp_path / "log").read_text() or broker.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert "kafka.ready" in (tmp_path / "log").read_text()
+        broker.terminate()
+        assert broker.wait(15) == 0
+    finally:
+        broker.kill()
+        broker.wait()
 
 
 async def test_up_runs_everything_and_starts_what_dies_again(

@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from plain import Client, Receiver, tenant_name, until
+from aiokafka.admin import AIOKafkaAdminClient
+from plain import SECRET, Client, Receiver, tenant_name, until
 from stack import SERVICES, Stack
 
 
@@ -21,6 +22,72 @@ async def test_the_stats_pages_answer_while_events_flow(stack: Stack, client: Cl
     for name in ("egress", "delayer"):
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await asyncio.to_thread(stack.page, name, path))[0] == 200
+
+
+async def test_the_table_shows_the_state_of_an_endpoint_and_nothing_secret(
+    stack: Stack, client: Client, receiver: Receiver
+) -> None:
+    tenant = tenant_name()
+    await client.register(tenant, "ep-1", receiver.url + "/in", headers={"x-key": "hidden"})
+    await client.change(tenant, "endpoint.paused", "ep-1", reason="holiday")
+    shown: dict[str, object] = {}
+
+    def there() -> bool:
+        status, body = stack.page("router", f"/endpoints/{tenant}/ep-1/")
+        shown.update(json.loads(body) if status == 200 else {})
+        return shown.get("state") == "paused"
+
+    await until(there, 20, "the endpoint's page")
+    assert shown["reason"] == "holiday"
+    assert shown["url"] == receiver.url + "/in"
+    assert SECRET not in json.dumps(shown)
+    assert "hidden" not in json.dumps(shown)
+    assert (await asyncio.to_thread(stack.page, "router", f"/endpoints/{tenant}/nobody/"))[0] == 404
+
+
+async def test_no_topic_is_made_but_those_of_the_map(stack: Stack) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    try:
+        names = {name.removeprefix(stack.prefix) for name in await admin.list_topics() if name.startswith(stack.prefix)}
+    finally:
+        await admin.close()
+    tiers = {f"retries.{tier}" for tier in ("1s", "5s", "30s", "2m", "10m", "1h", "4h")}
+    fixed = {
+        "events",
+        "subscriptions",
+        "endpoints",
+        "deliveries",
+        "deliveries.due",
+        "results",
+        "dead-letters",
+        "rejected",
+    }
+    assert names == tiers | fixed
+
+
+async def test_sigterm_ends_an_egress_whose_receiver_hangs(
+    make_stack: Callable[..., Stack], receiver: Receiver
+) -> None:
+    stack = make_stack()
+    stack.start(*SERVICES)
+    stack.wait_ready(*SERVICES)
+    release = asyncio.Event()
+    receiver.hold["/in"] = release
+    tenant = tenant_name()
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results")
+        await client.register(tenant, "ep-1", receiver.url + "/in")
+        await asyncio.sleep(0.01)
+        await client.event(tenant, 1)
+        await until(lambda: len(receiver.posts) == 1, 20, "a POST that hangs")
+        assert await asyncio.to_thread(stack.stop, "egress") == 0
+        release.set()
+        receiver.hold.clear()
+        # It was in flight: it is sent again, under the same id, and has one result.
+        stack.start("egress")
+        await until(lambda: len(client.results(tenant)) == 1, 30, "its result")
+        assert {post.headers["webhook-id"] for post in receiver.posts} == {client.results(tenant)[0]["delivery_id"]}
 
 
 async def test_a_process_is_not_ready_before_it_can_work_and_sigterm_ends_it_with_0(

@@ -27,6 +27,22 @@ async def test_deliveries_go_on_by_themselves_after_kafka_was_away(tmp_path: Pat
         await asyncio.to_thread(broker.stop)
 
 
+async def test_sigterm_ends_each_process_although_kafka_is_away(tmp_path: Path, receiver: Receiver) -> None:
+    broker = LocalKafka(tmp_path / "kafka", free_port())
+    await asyncio.to_thread(broker.start)
+    stack = Stack(broker.bootstrap, f"p{os.getpid()}.", tmp_path)
+    try:
+        assert stack.command("topics").returncode == 0
+        stack.start(*SERVICES)
+        stack.wait_ready(*SERVICES)
+        await asyncio.to_thread(broker.stop)
+        for name in SERVICES:
+            assert await asyncio.to_thread(stack.stop, name) == 0, stack.log(name)[-2000:]
+    finally:
+        stack.close()
+        await asyncio.to_thread(broker.stop)
+
+
 async def _outage(broker: LocalKafka, stack: Stack, receiver: Receiver) -> None:
     tenant = tenant_name()
     pids = {name: stack.pid(name) for name in SERVICES}

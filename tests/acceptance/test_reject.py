@@ -1,9 +1,15 @@
 """What cannot be read is kept with its reason, and everything after it flows on."""
 
+import asyncio
 import json
+import os
+from collections.abc import Callable
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from plain import SECRET, Client, Receiver, tenant_name, until
+from stack import SERVICES, Stack
 
 BAD_EVENTS = {
     "malformed JSON": (b"{nope", []),
@@ -118,3 +124,47 @@ async def test_an_event_id_seen_again_is_delivered_once(client: Client, receiver
     await client.event(tenant, 2, id="other")
     await until(lambda: any(r["event_id"] == "other" for r in client.results(tenant)), 20, "the last event")
     assert sorted(r["event_id"] for r in client.results(tenant)) == ["other", "same"]
+
+
+async def test_an_event_id_is_known_after_the_router_was_killed(
+    make_stack: Callable[..., Stack], receiver: Receiver
+) -> None:
+    stack = make_stack()
+    stack.start(*SERVICES)
+    stack.wait_ready(*SERVICES)
+    tenant = tenant_name()
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results")
+        await client.register(tenant, "ep-1", receiver.url + "/in")
+        await asyncio.sleep(0.01)
+        await client.event(tenant, 1, id="same")
+        await until(lambda: len(client.results(tenant)) == 1, 20, "the first result")
+        stack.kill("router")
+        stack.start("router")
+        await client.event(tenant, 2, id="same")
+        await client.event(tenant, 3, id="other")
+        await until(lambda: any(r["event_id"] == "other" for r in client.results(tenant)), 30, "the last event")
+        assert sorted(r["event_id"] for r in client.results(tenant)) == ["other", "same"]
+
+
+async def test_an_output_larger_than_its_topic_allows_is_rejected_and_the_next_is_delivered(
+    make_stack: Callable[..., Stack], receiver: Receiver
+) -> None:
+    stack = make_stack()
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    small = ConfigResource(ConfigResourceType.TOPIC, stack.prefix + "deliveries", {"max.message.bytes": "20000"})
+    await admin.alter_configs([small])
+    await admin.close()
+    stack.start(*SERVICES)
+    stack.wait_ready(*SERVICES)
+    tenant = tenant_name()
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("rejected", "results")
+        await client.register(tenant, "ep-1", receiver.url + "/in")
+        await asyncio.sleep(0.01)
+        record = await client.event(tenant, os.urandom(30_000).hex())
+        await client.event(tenant, "next")
+        letter = await rejected(client, "events", record)
+        assert b"deliveries" in dict(letter.headers)["rejected-reason"]  # type: ignore[attr-defined]
+        await until(lambda: len(receiver.at("/in")) == 1, 20, "the next event")
