@@ -9,7 +9,7 @@ from collections.abc import Mapping
 #: A tier may be this much longer than the wait that is left: 4.9 s is one hop of 5 s rather than five of 1 s.
 SLACK_MS = 250
 
-#: A head whose wait ends this soon after its tier's time is held until then, instead of hopping once more.
+#: A record whose wait ends this soon after its tier's time is held until then, instead of hopping once more.
 HOLD_MS = 500
 
 
@@ -28,16 +28,16 @@ def choose_tier(now_ms: int, due_at_ms: int, tiers_ms: Mapping[str, int]) -> str
     return chosen
 
 
-def release_at_ms(appended_at_ms: int, tier_ms: int, due_at_ms: int) -> int:
-    """When the head of a tier moves on, ms since 1970; at that time it is due, or `HOLD_MS` and more are left.
+def release_at_ms(appended_at_ms: int, tier_ms: int, due_at_ms: int, *, shortest: bool = False) -> int:
+    """When a record leaves a tier, ms since 1970; it is due then, or has more to wait.
 
-    `appended_at_ms` is the record's time in the log. A head is never held for longer than `tier_ms + HOLD_MS`, so
-    that nobody behind it is late by more than `HOLD_MS` because of it.
+    `appended_at_ms` is its time in the log. Nobody stays longer than `tier_ms + HOLD_MS`, in the shortest tier not
+    longer than `tier_ms`, so that those who wait behind are late by at most a second, whatever their own wait.
     """
     over_at_ms = appended_at_ms + tier_ms
     if due_at_ms <= over_at_ms:
         # The wait is shorter than the tier (it was the shortest, or within the slack): its own time counts.
         return max(due_at_ms, appended_at_ms)
-    if due_at_ms - over_at_ms < HOLD_MS:
+    if due_at_ms - over_at_ms < HOLD_MS and not shortest:
         return due_at_ms
     return over_at_ms

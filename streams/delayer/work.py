@@ -1,23 +1,24 @@
-"""What the delayer does in a lane: it holds the head of each tier until its time, and moves it on.
+"""What the delayer does in a lane: it holds the first records of each tier until their time, and moves them on.
 
-All records of a tier wait the same time, so that the head is the next whose wait ends; what is behind it stays in
-Kafka. In memory is one fetched chunk a tier, however many wait.
+All records of a tier wait about the same time, so that what is behind the first ones can stay in Kafka. In memory is a
+fetched chunk a tier, however many wait; within it each leaves at its own time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from schemas import topics
 from schemas.settings import DelayerSettings
 from streams import metrics
-from streams.core import delays, outputs
+from streams.core import delays, offsets, outputs
+from streams.core.offsets import OffsetWindow
 from streams.core.outputs import Output, Source
 from streams.lane.log import Committed
 from streams.lane.outputs import Batch
@@ -25,16 +26,20 @@ from streams.lane.sources import source_of
 
 #: Outputs of one transaction at the most.
 MAX_BATCH = 1_000
+#: More is fetched when a tier holds less than this.
+LOW_WATER = 250
+LOW_WATER_BYTES = 262_144
 DUE_HEADER = "due-at-ms"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Waiting:
-    """A record in memory. `due_at_ms` None: it does not say when it is due."""
+    """A record in memory, the first to leave first. `due_at_ms` None: it does not say when it is due."""
 
-    source: Source
-    due_at_ms: int | None
     release_at_ms: int
+    offset: int
+    due_at_ms: int | None = field(compare=False)
+    source: Source = field(compare=False)
 
 
 class DelayerWork:
@@ -44,10 +49,10 @@ class DelayerWork:
         self.notify: Callable[[], None] = lambda: None
         self._tiers_ms = settings.tiers_ms
         self._lengths_ms = {settings.topic(topics.RETRIES + name): ms for name, ms in settings.tiers_ms.items()}
-        self._chunks: dict[TopicPartition, deque[Waiting]] = {}
-        #: The next offset to commit, and to be fed, of each tier; and what is committed.
-        self._next: dict[TopicPartition, int] = {}
-        self._fed: dict[TopicPartition, int] = {}
+        self._shortest_ms = min(self._tiers_ms.values())
+        self._chunks: dict[TopicPartition, list[Waiting]] = {}
+        self._bytes: dict[TopicPartition, int] = {}
+        self._windows: dict[TopicPartition, OffsetWindow] = {}
         self._committed: dict[TopicPartition, int | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -56,36 +61,41 @@ class DelayerWork:
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
         """See `Work.opened`. Nothing is worth keeping: what is not committed is read again."""
         self._committed = {place: known.offset for place, known in committed.items()}
-        self._next = {place: known.offset or 0 for place, known in committed.items()}
-        self._fed = dict(self._next)
-        self._chunks = {place: deque() for place in committed}
-        return dict(self._next)
+        self._windows = {
+            place: OffsetWindow(known.offset or 0, offsets.decode_metadata(known.offset or 0, known.metadata))
+            for place, known in committed.items()
+        }
+        self._chunks = {place: [] for place in committed}
+        self._bytes = dict.fromkeys(committed, 0)
+        return {place: window.position for place, window in self._windows.items()}
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """See `Work.feed`."""
-        length_ms = self._lengths_ms[partition.topic]
+        length_ms, window = self._lengths_ms[partition.topic], self._windows[partition]
         for record in records:
-            if record.offset < self._fed[partition]:
+            if not window.take(record.offset):
                 continue
             due_at_ms = _due_at_ms(record.headers)
-            source = source_of(record)
-            release = delays.release_at_ms(record.timestamp, length_ms, due_at_ms) if due_at_ms is not None else 0
-            self._chunks[partition].append(Waiting(source, due_at_ms, release))
-            self._fed[partition] = record.offset + 1
+            release_at_ms = 0
+            if due_at_ms is not None:
+                shortest = length_ms == self._shortest_ms
+                release_at_ms = delays.release_at_ms(record.timestamp, length_ms, due_at_ms, shortest=shortest)
+            waiting = Waiting(release_at_ms, record.offset, due_at_ms, source_of(record))
+            heapq.heappush(self._chunks[partition], waiting)
+            self._bytes[partition] += len(record.value or b"")
         self._moved += 1
         self._set_timer()
 
     def passed(self, partition: TopicPartition, position: int) -> None:
         """See `Work.passed`."""
-        if not self._chunks[partition]:
-            self._fed[partition] = max(self._fed[partition], position)
-            self._next[partition] = self._fed[partition]
-            if self._next[partition] > (self._committed[partition] or 0):
-                self.notify()
+        window = self._windows[partition]
+        window.skip_to(position)
+        if window.floor > (self._committed[partition] or 0):
+            self.notify()
 
     def wants(self, partition: TopicPartition) -> bool:
-        """See `Work.wants`: one chunk at a time."""
-        return not self._chunks[partition]
+        """See `Work.wants`: a chunk at a time."""
+        return len(self._chunks[partition]) < LOW_WATER and self._bytes[partition] < LOW_WATER_BYTES
 
     async def collect(self) -> Batch | None:
         """See `Work.collect`."""
@@ -93,15 +103,18 @@ class DelayerWork:
             return None
         now_ms = int(time.time() * 1000)
         made: list[Output] = []
+        touched = set()
         for place, chunk in self._chunks.items():
             while chunk and chunk[0].release_at_ms <= now_ms and len(made) < MAX_BATCH:
-                waiting = chunk.popleft()
+                waiting = heapq.heappop(chunk)
                 made.append(self._move(waiting, now_ms))
-                self._next[place] = waiting.source.offset + 1
+                self._windows[place].complete(waiting.offset)
+                self._bytes[place] -= len(waiting.source.value or b"")
+                touched.add(place)
         commits = {
-            place: OffsetAndMetadata(offset, "")
-            for place, offset in self._next.items()
-            if offset > (self._committed[place] or 0)
+            place: OffsetAndMetadata(window.floor, window.metadata())
+            for place, window in self._windows.items()
+            if place in touched or window.floor > (self._committed[place] or 0)
         }
         return Batch(made, commits) if commits else None
 

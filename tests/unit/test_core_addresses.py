@@ -115,7 +115,7 @@ def test_a_name_is_no_address(host: str) -> None:
     assert addresses.literal(host) is None
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.sampled_from(["0", "1", "7", "10", "127", "0177", "0x7f", "255", "256", "65535"]), min_size=1, max_size=4
@@ -130,7 +130,7 @@ def test_what_the_system_resolver_takes_for_an_address_is_the_same_address(parts
     assert addresses.literal(host) == taken
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address))
 def test_an_ipv4_address_inside_an_ipv6_one_is_never_more_in_reach_than_alone(address: ipaddress.IPv4Address) -> None:
     value = int(address)
@@ -167,7 +167,7 @@ def test_an_allowed_network_is_within_reach_and_no_other(allowed: str, url: str,
     assert (refused is None) == reached
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.text(max_size=40), st.sampled_from(["", "https://", "https://[", "https://a.example:"]))
 def test_any_text_gets_an_answer(text: str, start: str) -> None:
     assert isinstance(addresses.refuse_url(start + text, allow_http=True), str | None)

@@ -20,7 +20,7 @@ def at_times(log: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
     return made
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(LOG)
 def test_an_id_is_known_exactly_within_the_window_since_its_first_record(log: list[tuple[str, str, int]]) -> None:
     seen = SeenIds(window_ms=1_000, max_events=1_000)
@@ -33,7 +33,7 @@ def test_an_id_is_known_exactly_within_the_window_since_its_first_record(log: li
         assert seen.seen(tenant, event_id, at_ms) == known
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(LOG, st.integers(0, 6))
 def test_no_more_ids_are_kept_than_told_and_the_oldest_go_first(log: list[tuple[str, str, int]], most: int) -> None:
     seen = SeenIds(window_ms=10**9, max_events=most)
@@ -46,7 +46,7 @@ def test_no_more_ids_are_kept_than_told_and_the_oldest_go_first(log: list[tuple[
         assert len(seen) == len(kept) <= most
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(LOG)
 def test_the_same_records_in_the_same_order_give_the_same_answers(log: list[tuple[str, str, int]]) -> None:
     one, other = SeenIds(1_000, 3), SeenIds(1_000, 3)

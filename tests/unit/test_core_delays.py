@@ -11,8 +11,8 @@ from streams.core import delays
 TIERS = {"1s": 1_000, "5s": 5_000, "30s": 30_000, "2m": 120_000, "10m": 600_000, "1h": 3_600_000, "4h": 14_400_000}
 HOUR_MS = 3_600_000
 WAITS = st.one_of(*(st.integers(1, longest) for longest in (20 * HOUR_MS, 70_000, 2_500)))
-#: Nobody in the last queue is held for longer: its own length, and what a head may be held on top of it.
-LATEST_MS = 1_000 + delays.HOLD_MS
+#: Nobody in the last queue is held for longer than its own length.
+LATEST_MS = 1_000
 
 
 def walk(records: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -28,7 +28,8 @@ def walk(records: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
             released.append((due_at_ms, now_ms, hops))
             continue
         # Nobody leaves a queue before those in front have left it.
-        leaves_at_ms = max(head_free_at_ms[tier], delays.release_at_ms(now_ms, TIERS[tier], due_at_ms))
+        own_at_ms = delays.release_at_ms(now_ms, TIERS[tier], due_at_ms, shortest=tier == "1s")
+        leaves_at_ms = max(head_free_at_ms[tier], own_at_ms)
         head_free_at_ms[tier] = leaves_at_ms
         heapq.heappush(arrivals, (leaves_at_ms, number, due_at_ms, hops + 1))
     return released

@@ -31,7 +31,7 @@ def brute_force(last: dict[str, list[str]], event_type: str) -> list[str]:
     return sorted(e for e, patterns in last.items() if any(matching.matches(p, event_type) for p in patterns))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(PUTS, st.lists(EVENT_TYPE, min_size=1, max_size=8))
 def test_the_tree_finds_what_every_pattern_by_itself_finds_after_any_replacement(
     puts: list[tuple[str, list[str]]], event_types: list[str]
@@ -41,7 +41,7 @@ def test_the_tree_finds_what_every_pattern_by_itself_finds_after_any_replacement
         assert index.find(event_type) == brute_force(dict(puts), event_type)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["e1", "e2", "e3"]), st.lists(PATTERN, max_size=4)), EVENT_TYPE, st.data())
 def test_the_order_of_endpoints_and_patterns_makes_no_difference(
     last: dict[str, list[str]], event_type: str, data: st.DataObject
@@ -50,7 +50,7 @@ def test_the_order_of_endpoints_and_patterns_makes_no_difference(
     assert index_of(shuffled).find(event_type) == index_of(list(last.items())).find(event_type)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(PUTS, EVENT_TYPE)
 def test_an_endpoint_that_was_removed_is_never_found(puts: list[tuple[str, list[str]]], event_type: str) -> None:
     index = index_of(puts)
@@ -59,14 +59,14 @@ def test_an_endpoint_that_was_removed_is_never_found(puts: list[tuple[str, list[
     assert index.find(event_type) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(PATTERN, st.text(max_size=20))
 def test_any_text_is_matched_alike_by_tree_and_pattern(pattern: str, event_type: str) -> None:
     index = index_of([("e", [pattern])])
     assert (index.find(event_type) == ["e"]) == matching.matches(pattern, event_type)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(EVENT_TYPE, EVENT_TYPE)
 def test_a_name_without_stars_matches_itself_only(one: str, other: str) -> None:
     assert matching.matches(one, other) == (one == other)

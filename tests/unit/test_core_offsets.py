@@ -58,7 +58,7 @@ class Run:
             self.take()
 
 
-@settings(max_examples=100)
+@settings(max_examples=70)
 @given(
     st.lists(st.integers(1, 4), min_size=1, max_size=40),
     STEPS,

@@ -86,7 +86,7 @@ def test_the_data_of_a_structured_event_keeps_its_bytes(data: bytes) -> None:
     assert found.attributes == {"source": "/s", "ext": "x"}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.binary(max_size=100))
 def test_the_value_of_a_binary_event_and_base64_keep_their_bytes(data: bytes) -> None:
     binary = event(data, ("ce_id", b"1"), ("ce_type", b"a"), ("ce_source", b"/s"), ("content-type", b"image/png"))
@@ -160,7 +160,7 @@ def test_no_other_key_is_a_tenant(key: bytes | None) -> None:
     assert isinstance(reading.read_tenant(key), Unreadable)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(st.one_of(st.none(), st.binary(max_size=140)), VALUES, HEADERS)
 def test_no_bytes_raise(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
     assert isinstance(reading.read_tenant(key), str | Unreadable)
@@ -174,7 +174,7 @@ def test_no_bytes_raise(key: bytes | None, value: bytes | None, headers: list[tu
     assert isinstance(deliveries.decode(value, headers), deliveries.Delivery | str)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(VALUES, HEADERS)
 def test_what_was_read_can_be_owed_and_is_read_again_alike(
     value: bytes | None, headers: list[tuple[str, bytes]]
@@ -199,7 +199,7 @@ def test_what_was_read_can_be_owed_and_is_read_again_alike(
     assert deliveries.decode(delivery.data, delivery.headers()) == delivery
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(*[st.sampled_from(["a", "b", "a-b", "ab"])] * 6)
 def test_two_deliveries_share_an_id_only_when_they_are_one(a: str, b: str, c: str, d: str, e: str, f: str) -> None:
     assert (reading.delivery_id(a, b, c) == reading.delivery_id(d, e, f)) == ((a, b, c) == (d, e, f))

@@ -24,7 +24,7 @@ def due(attempt: int, schedule: list[int], jitter: float, draw: float, wish: int
     return plan.due_at_ms
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(SCHEDULES, HOSTILE, HOSTILE, st.integers(0, 10 * MAX_RETRY_AFTER_MS), st.integers(0, 2**42))
 def test_a_retry_never_undercuts_the_receiver(
     schedule: list[int], jitter: float, draw: float, wish: int, now: int
@@ -33,7 +33,7 @@ def test_a_retry_never_undercuts_the_receiver(
         assert due(attempt, schedule, jitter, draw, wish, now) - now >= min(wish, MAX_RETRY_AFTER_MS)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(SCHEDULES, HOSTILE, HOSTILE, WISHES, st.integers(0, 2**42))
 def test_a_retry_never_passes_its_ceiling(
     schedule: list[int], jitter: float, draw: float, wish: int | None, now: int
@@ -43,7 +43,7 @@ def test_a_retry_never_passes_its_ceiling(
         assert wait_ms <= waited_ms <= max(2 * wait_ms, MAX_RETRY_AFTER_MS)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(SCHEDULES, HOSTILE, HOSTILE)
 def test_jitter_only_adds_and_never_more_than_its_share(schedule: list[int], jitter: float, draw: float) -> None:
     share = jitter if 0 <= jitter <= 1 else (1.0 if jitter > 1 else 0.0)

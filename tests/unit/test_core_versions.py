@@ -18,7 +18,7 @@ def record(times: list[int]) -> EndpointRecord:
     return EndpointRecord(tenant="t", endpoint_id="e", partition=0, current=made[-1], history=tuple(made[:-1]))
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(TIMES, st.integers(-1, 32))
 def test_an_event_is_judged_by_the_last_change_before_it(times: list[int], event_time_ms: int) -> None:
     found = versions.as_of(record(times), event_time_ms)
@@ -26,7 +26,7 @@ def test_an_event_is_judged_by_the_last_change_before_it(times: list[int], event
     assert (found.offset if found else None) == (before[-1] if before else None)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(TIMES, st.integers(-1, 32))
 def test_pruning_changes_no_answer_from_its_floor_on(times: list[int], floor_ms: int) -> None:
     whole = record(times)
@@ -36,7 +36,7 @@ def test_pruning_changes_no_answer_from_its_floor_on(times: list[int], floor_ms:
         assert versions.as_of(pruned, event_time_ms) == versions.as_of(whole, event_time_ms)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(TIMES, st.integers(-1, 32), st.integers(-1, 32))
 def test_pruning_twice_is_pruning_once_at_the_later_floor(times: list[int], one_ms: int, other_ms: int) -> None:
     whole = record(times)

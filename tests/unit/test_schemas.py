@@ -81,20 +81,20 @@ DELIVERIES = st.builds(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(RECORDS)
 def test_an_endpoint_is_read_back_as_it_was_written(record: EndpointRecord) -> None:
     assert EndpointRecord.decode(record.encode()) == record
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(DELIVERIES)
 def test_a_delivery_is_read_back_as_it_was_written(delivery: Delivery) -> None:
     assert deliveries.decode(delivery.data, delivery.headers()) == delivery
     assert delivery.key == f"{delivery.tenant}/{delivery.endpoint_id}".encode()
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(RECORDS, DELIVERIES)
 def test_fields_of_the_future_are_ignored(record: EndpointRecord, delivery: Delivery) -> None:
     wire = orjson.loads(record.encode())

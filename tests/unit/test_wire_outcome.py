@@ -80,7 +80,7 @@ def test_garbage_is_no_wish(value: str) -> None:
     assert answer(503, retry_after=value).retry_after_ms is None
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(
     st.one_of(st.text(max_size=40), st.from_regex(r"\A[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} [\d:]{0,9}.{0,8}\Z"))
 )
@@ -93,7 +93,7 @@ def test_a_success_asks_for_no_patience() -> None:
     assert answer(200, retry_after="60").retry_after_ms is None
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     st.one_of(
         st.binary(max_size=1_100),
