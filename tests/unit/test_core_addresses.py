@@ -96,9 +96,8 @@ def test_an_ordinary_url_is_taken(url: str) -> None:
     assert addresses.refuse_url("http" + url[5:], allow_http=True) is None
 
 
-@pytest.mark.parametrize("url", PRIVATE_URLS)
-def test_plain_http_reaches_no_further(url: str) -> None:
-    assert addresses.refuse_url("http" + url[5:], allow_http=True) is not None
+def test_plain_http_reaches_no_further() -> None:
+    assert [url for url in PRIVATE_URLS if addresses.refuse_url("http" + url[5:], allow_http=True) is None] == []
 
 
 def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:

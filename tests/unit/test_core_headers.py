@@ -15,9 +15,9 @@ FRAMING = "host content-length transfer-encoding connection keep-alive te traile
 @pytest.mark.parametrize(
     "name", [*OWN.split(), *FRAMING.split(), "ce-id", "ce-anything", "webhook-x", "sec-fetch-mode"]
 )
-@pytest.mark.parametrize("spelt", [str.lower, str.upper, str.title])
-def test_a_header_of_our_own_or_of_framing_is_refused_however_it_is_spelt(name: str, spelt: object) -> None:
-    assert headers.refuse_header(spelt(name), "x") is not None  # type: ignore[operator]
+def test_a_header_of_our_own_or_of_framing_is_refused_however_it_is_spelt(name: str) -> None:
+    for spelt in (name, name.upper(), name.title()):
+        assert headers.refuse_header(spelt, "x") is not None
 
 
 @pytest.mark.parametrize(
