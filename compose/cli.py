@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -16,7 +16,10 @@ from compose import logs
 from schemas import settings as given
 from schemas.settings import DelayerSettings, EgressSettings, RouterSettings, Settings
 from schemas.version import VERSION
-from streams.lane.health import Health
+
+if TYPE_CHECKING:
+    from handlers.pages import Pages
+    from streams.process import Serve
 
 EXIT_WRONG = 2
 EXIT_DIFFERENT = 3
@@ -118,26 +121,11 @@ def router() -> None:
     """Join events with subscriptions: events and changes in, deliveries out."""
     settings = load(RouterSettings)
     from handlers.pages import Pages
-    from streams import process
-    from streams.provisioning import WrongTopics
     from streams.router import service
 
-    waiting: list[Pages] = []
-
-    def make_pages(health: Health) -> Pages:
-        # Until Kafka answers there is no Faust app, and somebody has to say so on its port.
-        waiting.append(Pages(health, settings.bind, settings.router_port))
-        return waiting[0]
-
-    sys.exit(
-        process.run(
-            "router",
-            lambda health, stop: service.serve(settings, health, stop, waiting[0].stop),
-            make_pages,
-            WrongTopics,
-            settings.drain_ms / 1000,
-        )
-    )
+    pages = Pages(settings.bind, settings.router_port)
+    # Until Kafka answers there is no Faust app, and somebody has to say so on its port.
+    _serve("router", settings, pages, lambda health, stop: service.serve(settings, health, stop, pages.stop))
 
 
 @main.command(cls=Command, model=EgressSettings)
@@ -146,18 +134,9 @@ def egress() -> None:
     settings = load(EgressSettings)
     from handlers.egress import service
     from handlers.pages import Pages
-    from streams import process
-    from streams.provisioning import WrongTopics
 
-    sys.exit(
-        process.run(
-            "egress",
-            lambda health, stop: service.serve(settings, health, stop),
-            lambda health: Pages(health, settings.bind, settings.egress_port),
-            WrongTopics,
-            settings.drain_ms / 1000,
-        )
-    )
+    pages = Pages(settings.bind, settings.egress_port)
+    _serve("egress", settings, pages, lambda health, stop: service.serve(settings, health, stop))
 
 
 @main.command(cls=Command, model=DelayerSettings)
@@ -165,19 +144,10 @@ def delayer() -> None:
     """Wait: retries in, due deliveries out."""
     settings = load(DelayerSettings)
     from handlers.pages import Pages
-    from streams import process
     from streams.delayer import service
-    from streams.provisioning import WrongTopics
 
-    sys.exit(
-        process.run(
-            "delayer",
-            lambda health, stop: service.serve(settings, health, stop),
-            lambda health: Pages(health, settings.bind, settings.delayer_port),
-            WrongTopics,
-            settings.drain_ms / 1000,
-        )
-    )
+    pages = Pages(settings.bind, settings.delayer_port)
+    _serve("delayer", settings, pages, lambda health, stop: service.serve(settings, health, stop))
 
 
 @main.command(cls=Command, model=RouterSettings)
@@ -201,6 +171,13 @@ def demo() -> None:
     if not seconds.isdigit():
         fail("DEMO_SECONDS: not a number of seconds")
     _guarded(lambda: show.run(load(RouterSettings)))
+
+
+def _serve(name: str, settings: Settings, pages: Pages, serve: Serve) -> NoReturn:
+    from streams import process
+    from streams.provisioning import WrongTopics
+
+    sys.exit(process.run(process.main(name, serve, pages, WrongTopics, settings.drain_ms / 1000)))
 
 
 def _guarded(run: Callable[[], int]) -> NoReturn:

@@ -11,14 +11,15 @@ from streams.lane.health import Health
 class Pages:
     """Serves `/healthz`, `/readyz` and `/metrics` from `start` to `stop`."""
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
-        self._health = health
+    def __init__(self, host: str, port: int) -> None:
+        self._health = Health()
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
-        """Raises OSError where the port is taken."""
+    async def start(self, health: Health) -> None:
+        """Show this health. Raises OSError where the port is taken."""
+        self._health = health
         app = web.Application()
         app.add_routes(
             [

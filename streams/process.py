@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from streams.lane.health import Health
 
@@ -20,20 +20,33 @@ EXIT_WRONG = 2
 LEAVE_TIMEOUT_S = 4.0
 
 
+#: What a process does until the event is set, and the health that it keeps.
+Serve = Callable[[Health, asyncio.Event], Coroutine[Any, Any, None]]
+
+
 class Pages(Protocol):
     """What answers while the process lives."""
 
-    async def start(self) -> None:
-        """Raises OSError where the port is taken."""
+    async def start(self, health: Health) -> None:
+        """Show this health. Raises OSError where the port is taken."""
 
     async def stop(self) -> None:
         """Close the port."""
 
 
-def run(
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a process on the fastest event loop there is; its exit status."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+async def main(
     name: str,
-    serve: Callable[[Health, asyncio.Event], Awaitable[None]],
-    make_pages: Callable[[Health], Pages],
+    serve: Serve,
+    pages: Pages,
     wrong: type[Exception],
     drain_s: float,
 ) -> int:
@@ -41,33 +54,18 @@ def run(
 
     Soon after `drain_s` from the signal the process ends, whatever still waits.
     """
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(_run(name, serve, make_pages, wrong, drain_s))
-    return uvloop.run(_run(name, serve, make_pages, wrong, drain_s))
-
-
-async def _run(
-    name: str,
-    serve: Callable[[Health, asyncio.Event], Awaitable[None]],
-    make_pages: Callable[[Health], Pages],
-    wrong: type[Exception],
-    drain_s: float,
-) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     health = Health()
-    pages = make_pages(health)
     try:
-        await pages.start()
+        await pages.start(health)
     except OSError as problem:
         logger.error("%s.stopped reason=%s", name, problem)
         return EXIT_WRONG
     announcing = loop.create_task(_announce(name, health))
-    serving = loop.create_task(_serve(serve, health, stop))
+    serving = loop.create_task(serve(health, stop))
     try:
         await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         done, _ = await asyncio.wait([serving], timeout=drain_s + LEAVE_TIMEOUT_S)
@@ -88,12 +86,6 @@ async def _run(
         await pages.stop()
     logger.info("%s.stopped", name)
     return 0
-
-
-async def _serve(
-    serve: Callable[[Health, asyncio.Event], Awaitable[None]], health: Health, stop: asyncio.Event
-) -> None:
-    await serve(health, stop)
 
 
 async def _announce(name: str, health: Health) -> None:

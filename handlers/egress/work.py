@@ -64,8 +64,7 @@ class EgressWork:
             self._done.clear()
         for place, known in committed.items():
             before = self._windows.get(place)
-            floor = known.offset or 0
-            window = OffsetWindow(floor, offsets.decode_metadata(floor, known.metadata))
+            window = OffsetWindow.resume(known.offset, known.metadata)
             if not fresh and before is not None:
                 kept = [offset for where, offset in self._held if where == place]
                 kept += [done.offset for done in self._done if done.place == place]

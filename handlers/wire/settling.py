@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -76,17 +77,12 @@ def wait(delivery: Delivery, due_at_ms: int, now_ms: int, tiers_ms: Mapping[str,
 
 def skip(delivery: Delivery, state: State) -> tuple[Result, list[Output]]:
     """The result of a delivery whose endpoint cannot take it now."""
-    made = Result(
-        delivery_id=delivery.delivery_id,
-        event_id=delivery.event_id,
-        event_type=delivery.event_type,
-        tenant=delivery.tenant,
-        endpoint_id=delivery.endpoint_id,
+    made = _about(
+        delivery,
         attempt=0,
         verdict=Verdict.SKIPPED,
         error_kind=judging.KIND_OF_STATE[state],
         error=f"the endpoint is {state.value}",
-        replay_id=delivery.replay_id,
     )
     return made, [outputs.result(made)]
 
@@ -115,14 +111,14 @@ def _disabled(delivery: Delivery) -> Output:
 
 
 def _result(
-    delivery: Delivery, outcome: Outcome, attempted_at_ms: int, verdict: Verdict, next_attempt_at_ms: int | None = None
+    delivery: Delivery,
+    outcome: Outcome,
+    attempted_at_ms: int,
+    verdict: Verdict,
+    next_attempt_at_ms: int | None = None,
 ) -> Result:
-    return Result(
-        delivery_id=delivery.delivery_id,
-        event_id=delivery.event_id,
-        event_type=delivery.event_type,
-        tenant=delivery.tenant,
-        endpoint_id=delivery.endpoint_id,
+    return _about(
+        delivery,
         attempt=delivery.attempt,
         verdict=verdict,
         status_code=outcome.status_code,
@@ -132,5 +128,16 @@ def _result(
         attempted_at_ms=attempted_at_ms,
         next_attempt_at_ms=next_attempt_at_ms,
         response_excerpt=outcome.response_excerpt,
+    )
+
+
+def _about(delivery: Delivery, **told: Any) -> Result:
+    return Result(
+        delivery_id=delivery.delivery_id,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        tenant=delivery.tenant,
+        endpoint_id=delivery.endpoint_id,
         replay_id=delivery.replay_id,
+        **told,
     )

@@ -23,6 +23,12 @@ class OffsetWindow:
         self._open: set[int] = set()
         self._known = set(done)
 
+    @classmethod
+    def resume(cls, offset: int | None, metadata: str) -> "OffsetWindow":
+        """The window as it was committed: `offset` is the floor, None where nothing was committed yet."""
+        floor = offset or 0
+        return cls(floor, decode_metadata(floor, metadata))
+
     @property
     def floor(self) -> int:
         """The first offset that is not done: the offset to commit."""

@@ -17,7 +17,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from schemas import topics
 from schemas.settings import DelayerSettings
 from streams import metrics
-from streams.core import delays, offsets, outputs
+from streams.core import delays, outputs
 from streams.core.offsets import OffsetWindow
 from streams.core.outputs import Output, Source
 from streams.lane.log import Committed
@@ -61,10 +61,7 @@ class DelayerWork:
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
         """See `Work.opened`. Nothing is worth keeping: what is not committed is read again."""
         self._committed = {place: known.offset for place, known in committed.items()}
-        self._windows = {
-            place: OffsetWindow(known.offset or 0, offsets.decode_metadata(known.offset or 0, known.metadata))
-            for place, known in committed.items()
-        }
+        self._windows = {place: OffsetWindow.resume(known.offset, known.metadata) for place, known in committed.items()}
         self._chunks = {place: [] for place in committed}
         self._bytes = dict.fromkeys(committed, 0)
         return {place: window.position for place, window in self._windows.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import faust
 from faust.web import Request, Response, View
@@ -11,9 +11,7 @@ from prometheus_client import generate_latest
 
 from schemas.settings import RouterSettings
 from streams.lane.health import Health
-
-if TYPE_CHECKING:
-    from streams.router.app import Lanes
+from streams.router.lanes import Lanes
 
 ENDS_TIMEOUT_S = 3.0
 

@@ -14,8 +14,9 @@ from streams import provisioning
 from streams.lane.group import Stalled
 from streams.lane.health import Health
 from streams.lane.log import Log
-from streams.router.app import Lanes, make_app
+from streams.router.app import make_app
 from streams.router.follower import Follower
+from streams.router.lanes import Lanes
 
 PING_INTERVAL_S = 3.0
 STOP_TIMEOUT_S = 5.0

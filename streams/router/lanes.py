@@ -1,0 +1,81 @@
+"""The lanes of a router: Faust says which partitions are this process's, and hands out events as hints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from schemas.settings import RouterSettings
+from streams.core.outputs import Source
+from streams.lane.health import Health
+from streams.lane.lane import Lane
+from streams.lane.log import Log
+from streams.router.follower import Follower
+from streams.router.keeper import Keeper
+from streams.router.work import RouterWork
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "router"
+
+
+class Lanes:
+    """The lanes of this process; Faust's callbacks open and close them."""
+
+    def __init__(self, settings: RouterSettings, health: Health, log: Log, follower: Follower) -> None:
+        self.open: dict[int, tuple[Lane, RouterWork]] = {}
+        self.heard = 0.0
+        self._settings = settings
+        self._health = health
+        self._log = log
+        self._follower = follower
+
+    def keepers(self) -> dict[int, Keeper]:
+        """What is known of endpoints, by partition."""
+        return {number: work.keeper for number, (lane, work) in self.open.items() if lane.open}
+
+    def hint(self, message: Any) -> None:
+        """Hand an event of Faust's on to its lane. Nothing is lost where there is none: the lane reads for itself."""
+        self.heard = asyncio.get_running_loop().time()
+        if (found := self.open.get(message.partition)) is not None:
+            found[1].hint(
+                Source(
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    round(message.timestamp * 1_000),
+                    message.key,
+                    message.value,
+                    _headers(message.headers),
+                )
+            )
+
+    async def own(self, partitions: Iterable[int]) -> None:
+        """Own just these partitions."""
+        wanted = set(partitions)
+        await self.close(set(self.open) - wanted)
+        for number in sorted(wanted - set(self.open)):
+            work = RouterWork(self._settings, number, self._log, self._follower, lambda: self.heard)
+            inputs = [work.events, work.changes]
+            lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, lambda _: None)
+            self.open[number] = (lane, work)
+        self._health.ready("rebalance")
+        logger.info("group.assigned group=%s partitions=%s", self._settings.group(SERVICE), sorted(wanted))
+
+    async def close(self, partitions: Iterable[int]) -> None:
+        """Let these partitions go."""
+        closing = [self.open.pop(number)[0] for number in list(partitions) if number in self.open]
+        await asyncio.gather(*(lane.close(self._settings.drain_ms / 1000) for lane in closing))
+
+    def tick(self, now_s: float) -> float:
+        """Once a second: let quiet lanes look for what they have not been fed. The longest stillness, in seconds."""
+        for lane, work in self.open.values():
+            if lane.open:
+                work.notify()
+        return max((lane.stalled_s(now_s) for lane, _ in self.open.values()), default=0.0)
+
+
+def _headers(given: Any) -> list[tuple[str, bytes]]:
+    return list(given.items()) if isinstance(given, dict) else list(given or ())
