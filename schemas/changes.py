@@ -7,6 +7,8 @@ from pydantic import Field, StringConstraints
 from schemas.model import Identifier, Record
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+#: Milliseconds since 1970, before the year 10000.
+TimeMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 Reason = Annotated[str, StringConstraints(max_length=1024)]
 
 
@@ -79,7 +81,7 @@ class EndpointFields(Record):
     auth: Auth | None = None
     retry: Retry | None = None
     timeout_ms: int | None = Field(default=None, ge=1, le=600_000)
-    rate_per_s: float | None = Field(default=None, gt=0)
+    rate_per_s: float | None = Field(default=None, ge=0.001, le=1_000_000, allow_inf_nan=False)
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     ordered_by: str | None = None
     description: Annotated[str, StringConstraints(max_length=4096)] | None = None
@@ -124,7 +126,7 @@ class EndpointResumed(Record):
     type: Literal["endpoint.resumed"]
     endpoint_id: Identifier
     reason: Reason | None = None
-    deliver_since_ms: int | None = None
+    deliver_since_ms: TimeMs | None = None
 
 
 class EndpointDisabled(Record):
@@ -140,7 +142,7 @@ class EndpointFailing(Record):
 
     type: Literal["endpoint.failing"]
     endpoint_id: Identifier
-    since_ms: int
+    since_ms: TimeMs
 
 
 class EndpointRecovered(Record):
@@ -148,7 +150,7 @@ class EndpointRecovered(Record):
 
     type: Literal["endpoint.recovered"]
     endpoint_id: Identifier
-    since_ms: int
+    since_ms: TimeMs
 
 
 class EndpointUnregistered(Record):
@@ -182,7 +184,7 @@ class SecretRotated(Record):
     type: Literal["secret.rotated"]
     endpoint_id: Identifier
     secret: str = Field(repr=False)
-    overlap_ms: int = Field(default=24 * 3_600_000, ge=0)
+    overlap_ms: int = Field(default=24 * 3_600_000, ge=0, le=366 * 86_400_000)
 
 
 Change = Annotated[

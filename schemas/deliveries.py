@@ -88,6 +88,6 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Deliver
         return "a header of the delivery is not UTF-8"
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
-        return f"the delivery's {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return " ".join(f"the delivery's {'.'.join(map(str, first['loc']))}: {first['msg']}".split())
     except (ValueError, TypeError, AttributeError) as problem:
-        return f"a header of the delivery: {problem}"
+        return " ".join(f"a header of the delivery: {problem}".split())

@@ -171,7 +171,7 @@ _Model = TypeVar("_Model", bound=Settings)
 
 
 def load(model: type[_Model], **overrides: Any) -> _Model | str:
-    """The settings of the environment, or one clear line that names the variable at fault, without its value."""
+    """The settings of the environment, or one clear line that names the variable at fault."""
     try:
         return model(**overrides)
     except ValidationError as problem:

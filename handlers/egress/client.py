@@ -40,6 +40,8 @@ ERROR_KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
     (aiohttp.ClientResponseError, ErrorKind.PROTOCOL),
     (aiohttp.InvalidURL, ErrorKind.PROTOCOL),
     (aiohttp.http_exceptions.HttpProcessingError, ErrorKind.PROTOCOL),
+    # A request that cannot be written will never be; it must not be put off for ever.
+    (ValueError, ErrorKind.PROTOCOL),
 )
 
 

@@ -44,6 +44,7 @@ class EgressWork:
 
     def __init__(self, settings: EgressSettings, dispatcher: Dispatcher, view: EndpointView) -> None:
         self.notify: Callable[[], None] = lambda: None
+        self.is_sure: Callable[[], bool] = lambda: False
         self._settings = settings
         self._dispatcher = dispatcher
         self._view = view
@@ -156,7 +157,7 @@ class EgressWork:
 
     def may_start(self) -> bool:
         """See `Owner.may_start`."""
-        return not self._stopping and len(self._done) < MAX_UNCOMMITTED
+        return not self._stopping and self.is_sure() and len(self._done) < MAX_UNCOMMITTED
 
     def put_off(self, item: Item, for_ms: int, cause: str) -> None:
         """See `Owner.put_off`."""

@@ -74,7 +74,7 @@ def _retry_after(value: str | None, now_ms: int) -> int | None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return min(int(text[:12]) * 1_000, MAX_RETRY_AFTER_MS)
+        return min(int(text.lstrip("0")[:12] or "0") * 1_000, MAX_RETRY_AFTER_MS)
     try:
         date = parsedate_to_datetime(text)
         if date.tzinfo is None:

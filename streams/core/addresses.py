@@ -10,6 +10,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_URL = 2_048
 _HOST = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*$")
+_NETLOC = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(:[0-9]*)?")
 _NUMBER = re.compile(r"^(0[xX][0-9a-fA-F]*|[0-9]+)$")
 
 #: The special-purpose registries of IANA, and what clouds keep for themselves.
@@ -23,6 +24,8 @@ _DENIED = tuple(
         "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
     )
 )  # fmt: skip
+#: The only part of IPv6 that is given out (RFC 4291, 2.4).
+_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -40,6 +43,10 @@ def refuse_address(text: str, allowed: Sequence[Network] = ()) -> str | None:
         if any(inner in network for network in allowed):
             continue
         if any(inner in network for network in _DENIED) or not (inner.is_global or inner in _NAT64):
+            return f"{address} is not a public address"
+        if isinstance(inner, ipaddress.IPv6Address) and not (
+            inner in _UNICAST or inner in _NAT64 or inner.ipv4_mapped is not None
+        ):
             return f"{address} is not a public address"
     return None
 
@@ -68,7 +75,7 @@ def refuse_url(url: str, *, allow_http: bool, allowed: Sequence[Network] = ()) -
 
 def literal(host: str) -> str | None:
     """The address that `host` spells in any form a resolver would take for one (`127.1`, `0x7f000001`); else None."""
-    bare = host.rstrip(".")
+    bare = host.removesuffix(".")
     if ":" in bare:
         return bare.split("%", 1)[0]
     numbers = bare.split(".")
@@ -86,7 +93,9 @@ def literal(host: str) -> str | None:
 def _refuse_host(netloc: str, host: str, allowed: Sequence[Network]) -> str | None:
     if not host:
         return "the url has no host"
-    bare = host.rstrip(".").lower()
+    if not _NETLOC.fullmatch(netloc):
+        return "the url's host and port cannot be read"
+    bare = host.removesuffix(".").lower()
     if netloc.startswith("["):
         return refuse_address(host, allowed) if "%" not in host else "the url's address has a zone"
     if (spelt := literal(bare)) is not None:

@@ -119,6 +119,8 @@ def _settings(before: EndpointVersion | None, change: Change, at_ms: int, limits
                 return Refused(refused)
             older = [ExpiringSecret(secret=secret, until_ms=at_ms + change.overlap_ms) for secret in had.secrets]
             older += [secret for secret in had.expiring_secrets if secret.until_ms > at_ms]
+            if len(older) >= registering.MAX_SECRETS:
+                return Refused(f"{registering.MAX_SECRETS} secrets sign already; wait until an overlap ends")
             return had.model_copy(
                 update={"secrets": (change.secret,), "expiring_secrets": tuple(older) if change.overlap_ms else ()}
             )

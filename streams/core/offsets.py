@@ -22,6 +22,7 @@ class OffsetWindow:
         self._pending: deque[int] = deque()
         self._open: set[int] = set()
         self._known = set(done)
+        self._last_known = max(done, default=-1)
 
     @classmethod
     def resume(cls, offset: int | None, metadata: str) -> "OffsetWindow":
@@ -74,11 +75,14 @@ class OffsetWindow:
 
     def metadata(self) -> str:
         """What is done above the floor, as base64 of a bitmap whose first bit is the floor's."""
-        if not self._pending:
+        if not self._pending and not self._known:
             return ""
-        bits = bytearray(-(-self.span // 8))
-        for distance in range(self.span):
-            if self._floor + distance not in self._open:
+        # What an earlier commit called done and has not been read again yet stays done.
+        span = max(self._next, max(self._known, default=-1) + 1) - self._floor
+        bits = bytearray(-(-span // 8))
+        for distance in range(span):
+            offset = self._floor + distance
+            if offset in self._known or (offset < self._next and offset not in self._open):
                 bits[distance // 8] |= 1 << distance % 8
         return base64.b64encode(bytes(bits).rstrip(b"\0")).decode()
 
@@ -86,8 +90,8 @@ class OffsetWindow:
         while self._pending and self._pending[0] not in self._open:
             self._pending.popleft()
         self._floor = self._pending[0] if self._pending else self._next
-        if self._known and not self._pending:
-            self._known = {offset for offset in self._known if offset >= self._next}
+        if self._known and self._next > self._last_known:
+            self._known.clear()
 
 
 def decode_metadata(floor: int, metadata: str) -> frozenset[int]:

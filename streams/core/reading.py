@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,14 +19,20 @@ from schemas.model import ID_PATTERN
 RecordHeaders = Sequence[tuple[str, bytes]]
 
 MAX_TEXT_BYTES = 256
+MAX_REASON = 500
 _IDENTIFIER = re.compile(ID_PATTERN)
 _MOVED = re.compile(rb"^\d{1,10}-\d{1,19}$")
-_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)$")
-_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+#: Names that are no attributes, or are told in another way.
+_RESERVED = frozenset({"data", "data_base64"})
+#: Attributes that are strings and nothing else.
+_CORE = frozenset({"specversion", "id", "type", "time", "datacontenttype"})
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,256})?$")
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
 #: Raw values keep their bytes: `1.10` and a number of 30 digits stay what they were.
 _OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
+_NO_TEXT = object()
 _DELIVERY_IDS = uuid.UUID("5f0c7c5e-6a0b-5b52-9f6c-3d1f0d2b7e11")
 
 
@@ -63,7 +70,8 @@ def read_change(value: bytes | None) -> Change | Unreadable:
             return Unreadable("the change's type is not one of the known ones")
         if kind == "union_tag_not_found":
             return Unreadable("the change has no type")
-        return Unreadable(f"{place}: {first['msg']}" if place else first["msg"])
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        return Unreadable(" ".join(reason.split())[:MAX_REASON])
 
 
 def read_event(
@@ -134,11 +142,13 @@ def _media_type(content_type: str) -> str:
 def _binary(named: Mapping[str, bytes], value: bytes, content_type: str) -> dict[str, Any]:
     attributes = {name[3:]: raw.decode() for name, raw in named.items() if name.startswith("ce_")}
     attributes.pop("specversion", None)
+    if content_type:
+        attributes.pop("datacontenttype", None)
     return {
         "id": attributes.pop("id", None),
         "type": attributes.pop("type", None),
         "time": attributes.pop("time", None),
-        "content_type": content_type or None,
+        "content_type": content_type or attributes.pop("datacontenttype", None) or None,
         "data": value,
         "attributes": attributes,
     }
@@ -147,11 +157,13 @@ def _binary(named: Mapping[str, bytes], value: bytes, content_type: str) -> dict
 def _structured(value: bytes) -> dict[str, Any] | Unreadable:
     raw = _OBJECT.decode(value)
     data, encoded = raw.pop("data", None), raw.pop("data_base64", None)
-    plain = {name: _VALUE.decode(text) for name, text in raw.items()}
+    plain = {name: (_VALUE.decode(text) if name in _CORE else _text(text)) for name, text in raw.items()}
     if data is not None and encoded is not None:
         return Unreadable("the event has both data and data_base64")
     if plain.pop("specversion", None) != "1.0":
         return Unreadable("the event's specversion is not 1.0")
+    if any(text is _NO_TEXT for text in plain.values()):
+        return Unreadable("an attribute is an array or an object")
     content_type = plain.pop("datacontenttype", None)
     body = bytes(data) if data is not None else b""
     if encoded is not None:
@@ -165,7 +177,7 @@ def _structured(value: bytes) -> dict[str, Any] | Unreadable:
         "time": plain.pop("time", None),
         "content_type": content_type or ("application/json" if encoded is None else None),
         "data": body,
-        "attributes": {name: _text(attribute) for name, attribute in plain.items() if attribute is not None},
+        "attributes": {name: text for name, text in plain.items() if text is not None},
     }
 
 
@@ -189,9 +201,12 @@ def _base64(text: Any) -> bytes | None:
         return None
 
 
-def _text(attribute: Any) -> str:
-    # CloudEvents' canonical string form of booleans; numbers and strings are as they are.
-    return str(attribute).lower() if isinstance(attribute, bool) else str(attribute)
+def _text(raw: msgspec.Raw) -> Any:
+    """An attribute as text: a string's own, a number or a boolean as it was written; None for null."""
+    value = _VALUE.decode(raw)
+    if isinstance(value, dict | list):
+        return _NO_TEXT
+    return value if isinstance(value, str) or value is None else bytes(raw).decode().strip()
 
 
 def _refuse(fields: Mapping[str, Any]) -> str | None:
@@ -203,18 +218,30 @@ def _refuse(fields: Mapping[str, Any]) -> str | None:
             return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
         if (problem := _refuse_text(text)) is not None:
             return f"the event's {name} {problem}"
-    if fields["time"] is not None and not (isinstance(fields["time"], str) and _TIME.fullmatch(fields["time"])):
+    if fields["time"] is not None and not _is_time(fields["time"]):
         return "the event's time is not RFC 3339"
     if fields["content_type"] is not None and not isinstance(fields["content_type"], str):
         return "the event's datacontenttype is not a text"
     return _refuse_attributes(fields["attributes"].items(), fields["content_type"])
 
 
+def _is_time(text: Any) -> bool:
+    """RFC 3339, section 5.6; the second 60 is one."""
+    found = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return False
+    try:
+        datetime.fromisoformat(f"{found[1]}{'59' if found[2] == '60' else found[2]}{found[4]}".upper())
+    except ValueError:
+        return False
+    return True
+
+
 def _refuse_attributes(attributes: Iterable[tuple[str, str]], content_type: str | None) -> str | None:
     if content_type is not None and _refuse_text(content_type) is not None:
         return "the event's content type has control characters or is longer than 256 bytes"
     for name, text in attributes:
-        if not re.fullmatch(r"[a-z0-9_]{1,64}", name):
+        if name in _RESERVED or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
             return "an attribute's name is not made of a-z 0-9"
         if len(text.encode("utf-8", "surrogatepass")) > 4_096 or any(ord(c) < 32 or ord(c) == 127 for c in text):
             return f"the attribute {name} has control characters or is longer than 4096 bytes"

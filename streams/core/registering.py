@@ -23,6 +23,8 @@ from streams.core import addresses, headers, matching
 
 MAX_SUBSCRIPTIONS = 1_000
 MAX_HEADERS = 64
+#: Each secret is a signature in every request.
+MAX_SECRETS = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -53,6 +54,7 @@ class LaneGroup(ConsumerRebalanceListener):
         self._poll_records = poll_records
         self._log = Log(settings)
         self._consumer: AIOKafkaConsumer | None = None
+        self._awake_at = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take part until `stop` is set, then drain, commit and leave. Raises `Stalled`."""
@@ -91,9 +93,14 @@ class LaneGroup(ConsumerRebalanceListener):
                 self._log,
                 self._health,
                 self._seek,
+                self._is_awake,
             )
         self._health.ready("rebalance")
         logger.info("group.assigned group=%s partitions=%s", self._settings.group(self._service), sorted(self.lanes))
+
+    def _is_awake(self) -> bool:
+        """False after a sleep (SIGSTOP, a frozen machine) in which the session has ended."""
+        return (time.monotonic() - self._awake_at) * 1000 < self._settings.session_timeout_ms
 
     def _seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         assert self._consumer is not None
@@ -108,6 +115,10 @@ class LaneGroup(ConsumerRebalanceListener):
         loop = asyncio.get_running_loop()
         looked = loop.time()
         while not stop.is_set():
+            if not self._is_awake():
+                for lane in self.lanes.values():
+                    lane.doubt()
+            self._awake_at = time.monotonic()
             self._balance(consumer)
             try:
                 fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._poll_records)
@@ -117,8 +128,8 @@ class LaneGroup(ConsumerRebalanceListener):
                 continue
             for tp, records in fetched.items():
                 self._health.kafka_answered()
-                if lane := self.lanes.get(tp.partition):
-                    lane.feed(tp, records)
+                if fed := self.lanes.get(tp.partition):
+                    fed.feed(tp, records)
             if loop.time() - looked >= POSITION_INTERVAL_S:
                 looked = loop.time()
                 await self._look(consumer, looked)

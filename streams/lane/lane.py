@@ -40,6 +40,7 @@ class Lane:
         log: Log,
         health: Health,
         seek: Callable[[Mapping[TopicPartition, int]], None],
+        is_awake: Callable[[], bool] = lambda: True,
     ) -> None:
         self.number = number
         self.inputs = tuple(inputs)
@@ -56,7 +57,9 @@ class Lane:
         self._stopping = False
         self._fresh = True
         self._progress = (-1, 0.0)
+        self._doubted = False
         work.notify = self._wake.set
+        work.is_sure = lambda: self.open and is_awake()
         health.unready(self._condition, f"partition {number} is being opened")
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._group}-{number}")
 
@@ -73,6 +76,12 @@ class Lane:
     def wants(self, partition: TopicPartition) -> bool:
         """False while the feed should pause."""
         return self.open and not self._stopping and self.work.wants(partition)
+
+    def doubt(self) -> None:
+        """The process was asleep for so long that the partition is somebody else's: act as if fenced already."""
+        if self.open:
+            self.open, self._doubted = False, True
+            self._wake.set()
 
     async def close(self, drain_s: float) -> None:
         """Take nothing more, give work under way its time, commit what is done, let go."""
@@ -128,7 +137,7 @@ class Lane:
         next_offsets = await self.work.opened(committed, fresh=self._fresh)
         # An offset that retention has already removed is no place to start from.
         self._seek({tp: max(offset, first.get(tp, 0)) for tp, offset in next_offsets.items()})
-        self._fresh = False
+        self._fresh = self._doubted = False
         self.open = True
         self._health.ready(self._condition)
         logger.info("lane.opened group=%s partition=%d", self._group, self.number)
@@ -143,6 +152,8 @@ class Lane:
                 # At once when idle; under load the transaction is what costs, so that it waits for company.
                 await self._sleep(last + interval_s - loop.time())
             self._wake.clear()
+            if self._doubted:
+                raise Fenced(f"partition {self.number}: asleep for longer than the session")
             batch = await self.work.collect()
             if batch is not None:
                 await self._transactor.commit(batch)

@@ -20,6 +20,8 @@ class Work(Protocol):
 
     #: Set by the lane: call it when there is something to commit.
     notify: Callable[[], None]
+    #: Set by the lane: False while it does not know that the partition is still its own.
+    is_sure: Callable[[], bool]
 
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
         """The lane owns the partition and `committed` is the truth.

@@ -35,6 +35,7 @@ class EventFeed:
         self._bytes = 0
         self._last_hint = 0.0
         self._last_look = 0.0
+        self._dropped = False
         self.next = 0
 
     def reset(self, start: int) -> None:
@@ -50,6 +51,8 @@ class EventFeed:
         if len(self._hints) < MAX_HINTS and self._bytes < MAX_HINT_BYTES:
             self._hints.append(record)
             self._bytes += len(record.value or b"")
+        else:
+            self._dropped = True
 
     @property
     def waiting(self) -> bool:
@@ -81,12 +84,12 @@ class EventFeed:
             self._bytes += sum(len(record.value or b"") for record in records)
 
     async def _look(self, at_most: int) -> list[Source]:
-        """Read what the feed may have left out, once it has been quiet for long enough that it would have come."""
+        """Read what was dropped, or what the feed may have left out: once it is quiet, that would have come."""
         now = asyncio.get_running_loop().time()
         quiet = now - self._heard() >= QUIET_S or now - self._last_hint >= PARTITION_QUIET_S
-        if not quiet or now - self._last_look < QUIET_S:
+        if not self._dropped and (not quiet or now - self._last_look < QUIET_S):
             return []
-        self._last_look = now
+        self._last_look, self._dropped = now, False
         end = (await self._log.stable_ends([self._place]))[self._place]
         return await self._read(end, at_most) if end > self.next else []
 
@@ -97,7 +100,7 @@ class EventFeed:
             async for records in lists:
                 taken += [source_of(record) for record in records]
                 if len(taken) >= at_most:
-                    end = taken[-1].offset + 1
+                    end, self._dropped = taken[-1].offset + 1, True
                     break
         self.next = max(self.next, end)
         metrics.REREAD.inc(len(taken))

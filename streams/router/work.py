@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from streams.router.feed import EventFeed
 from streams.router.follower import Follower
 from streams.router.keeper import Keeper
 
+logger = logging.getLogger(__name__)
+
+FAULT = "a fault of Hookfold's own; its log says more"
 MAX_EVENTS = 2_000
 MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
@@ -45,6 +49,7 @@ class RouterWork:
         self, settings: RouterSettings, partition: int, log: Log, follower: Follower, heard: Callable[[], float]
     ) -> None:
         self.notify: Callable[[], None] = lambda: None
+        self.is_sure: Callable[[], bool] = lambda: False
         self.partition = partition
         self.events = TopicPartition(settings.topic(topics.EVENTS), partition)
         self.changes = TopicPartition(settings.topic(topics.SUBSCRIPTIONS), partition)
@@ -116,7 +121,11 @@ class RouterWork:
             if len(made) >= MAX_OUTPUTS:
                 self.feed_of_events.give_back(events[place:])
                 break
-            made += self._judge(event)
+            try:
+                made += self._judge(event)
+            except Exception:  # one record must not stop its partition for ever
+                logger.exception("event.faulted origin=%s", event.origin)
+                made.append(outputs.rejected(event, FAULT))
             self._pending_since_ms = event.at_ms
         next_event, applied = self.feed_of_events.next, self.applied
         made += self._made_by_changes
@@ -190,7 +199,7 @@ class RouterWork:
         if isinstance(event, Unreadable):
             metrics.EVENTS.labels("rejected").inc()
             return [outputs.rejected(source, event.reason)]
-        if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms):
+        if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms, source.offset):
             metrics.EVENTS.labels("repeated").inc()
             return []
         judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type))
@@ -211,7 +220,11 @@ class RouterWork:
         )
 
     def _apply(self, source: Source) -> None:
-        made = self._fold(source)
+        try:
+            made = self._fold(source)
+        except Exception:  # one record must not stop its partition for ever
+            logger.exception("change.faulted origin=%s", source.origin)
+            made = outputs.rejected(source, FAULT)
         metrics.CHANGES.labels("applied" if made is None else made.topic).inc()
         if made is not None:
             self._made_by_changes.append(made)
@@ -271,7 +284,7 @@ class RouterWork:
             for record in records:
                 event = self._read(source_of(record))
                 if not isinstance(event, Unreadable) and event.given_id:
-                    self._seen.seen(event.tenant, event.event_id, record.timestamp)
+                    self._seen.seen(event.tenant, event.event_id, record.timestamp, record.offset)
 
     async def _find_pending(self) -> None:
         """The time of the first event that is not judged yet; 0 where there is none."""

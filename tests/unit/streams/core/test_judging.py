@@ -1,142 +1,136 @@
-"""What an event leads to, and what becomes of records that are out of place or too large."""
+"""What an event leads to, for endpoints in every state, as they stood when the event was appended."""
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas import deliveries, topics
 from schemas.changes import Subscription
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
-from streams.core import admission, judging, outputs, partitioning
-from streams.core.admission import Load
-from streams.core.dedupe import SeenIds
+from streams.core import judging, partitioning, reading
 from streams.core.outputs import Output, Source
 
+EVENT = Event("t", "1", "a.b", b"1.10", time="2026-01-02T03:04:05Z", attributes={"source": "/s"})
+BYTES = st.one_of(st.none(), st.binary(max_size=20))
 
-def version(state: State, at_ms: int, offset: int, *patterns: str) -> EndpointVersion:
-    settings = EndpointSettings(
-        url="https://example.com/", subscriptions=(Subscription(event_types=patterns or ("*",)),), secrets=()
-    )
+
+def version(at_ms: int, state: State, *patterns: str) -> EndpointVersion:
+    subscriptions = (Subscription(event_types=patterns or ("a.*",)),)
+    made = EndpointSettings(url="https://a.example/", subscriptions=subscriptions, secrets=())
     return EndpointVersion(
         valid_from_ms=at_ms,
-        offset=offset,
+        offset=at_ms,
         state=state,
         since_ms=at_ms,
-        settings=None if state is State.GONE else settings,
+        settings=None if state is State.GONE else made,
     )
 
 
-def record(*versions: EndpointVersion) -> EndpointRecord:
-    return EndpointRecord(tenant="t", endpoint_id="e", partition=1, current=versions[-1], history=versions[:-1])
+def endpoint(endpoint_id: str, *versions: EndpointVersion) -> EndpointRecord:
+    return EndpointRecord(tenant="t", endpoint_id=endpoint_id, partition=4, current=versions[-1], history=versions[:-1])
 
 
-def source(at_ms: int = 100, key: bytes | None = b"t", **fields: object) -> Source:
-    partition = partitioning.partition_of(key or b"", 8)
-    return Source("p.events", partition, 5, at_ms, key, b"{}", **fields)  # type: ignore[arg-type]
+def judge(*candidates: EndpointRecord, at_ms: int = 100, event: Event = EVENT) -> judging.Judged:
+    return judging.judge(event, Source("p.events", 4, 9, at_ms, b"t", b"as it came", [("h", b"1")]), candidates)
 
 
-EVENT = Event("t", "1", "a.b", b'{"n":1.10}')
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(list(State)), st.integers(90, 110), st.sampled_from(["a.*", "x"]))))
+def test_each_endpoint_gets_one_delivery_or_one_skip_or_nothing(found: list[tuple[State, int, str]]) -> None:
+    candidates = [endpoint(f"e{n}", version(at_ms, state, p)) for n, (state, at_ms, p) in enumerate(found)]
+    judged = judge(*candidates)
+    owed = [state for state, at_ms, p in found if at_ms < 100 and p == "a.*" and state is not State.GONE]
+    assert judged.deliveries == owed.count(State.ACTIVE)
+    assert judged.deliveries + judged.skipped == len(owed) == len(judged.outputs)
+    assert len({made.key for made in judged.outputs}) == len(owed)
 
 
-def test_an_active_endpoint_is_owed_a_delivery_with_the_data_as_it_came() -> None:
-    judged = judging.judge(EVENT, source(), [record(version(State.ACTIVE, 50, 3))])
-    made = judged.outputs[0]
-    assert (made.topic, made.key, made.value) == (topics.DELIVERIES, b"t/e", b'{"n":1.10}')
+def test_a_delivery_says_all_that_the_event_said() -> None:
+    made = judge(endpoint("e", version(50, State.ACTIVE))).outputs[0]
     delivery = deliveries.decode(made.value, made.headers)
     assert isinstance(delivery, Delivery)
-    assert (delivery.endpoint_version, delivery.matched, delivery.attempt, delivery.event_time_ms) == (
-        "1-3",
-        "*",
-        1,
-        100,
-    )
+    assert (made.topic, made.key, made.value) == (topics.DELIVERIES, b"t/e", b"1.10")
+    assert delivery.delivery_id == reading.delivery_id("t", "1", "e")
+    assert (delivery.event_id, delivery.event_type, delivery.event_time_ms) == ("1", "a.b", 100)
+    assert (delivery.event_time, delivery.attributes) == (EVENT.time, EVENT.attributes)
+    assert (delivery.attempt, delivery.matched, delivery.due_at_ms) == (1, "a.*", None)
+
+
+def test_several_patterns_that_match_are_one_delivery() -> None:
+    assert judge(endpoint("e", version(50, State.ACTIVE, "a.b", "a.*", "**"))).deliveries == 1
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.PAUSED, State.DISABLED])
-def test_an_endpoint_that_takes_none_gets_a_skipped_result(state: State) -> None:
-    judged = judging.judge(EVENT, source(), [record(version(state, 50, 3))])
-    made = judged.outputs[0]
-    assert made.topic == topics.RESULTS
-    result = orjson.loads(made.value or b"")
-    assert (result["verdict"], result["error_kind"], result["attempt"]) == ("skipped", state.value, 0)
-    assert "latency_ms" not in result
+def test_a_skip_says_which_state_and_that_no_attempt_was_made(state: State) -> None:
+    made = judge(endpoint("e", version(50, state))).outputs[0]
+    assert orjson.loads(made.value or b"") == {
+        "delivery_id": reading.delivery_id("t", "1", "e"),
+        "event_id": "1",
+        "event_type": "a.b",
+        "tenant": "t",
+        "endpoint_id": "e",
+        "attempt": 0,
+        "verdict": "skipped",
+        "error_kind": state.value,
+        "error": f"the endpoint was {state.value} when the event came",
+    }
 
 
 @pytest.mark.parametrize(
-    "versions",
-    [
-        (version(State.GONE, 50, 3),),
-        (version(State.ACTIVE, 100, 3),),  # of the same millisecond
-        (version(State.ACTIVE, 101, 3),),
-        (version(State.ACTIVE, 50, 3, "x.*"),),
-        (version(State.ACTIVE, 10, 1), version(State.GONE, 99, 2)),
-    ],
+    ("at_ms", "deliveries_made", "skipped"),
+    [(10, 0, 0), (11, 0, 1), (20, 0, 1), (21, 1, 0), (30, 1, 0), (31, 0, 1), (40, 0, 1), (41, 0, 0), (999, 0, 0)],
 )
-def test_an_endpoint_that_was_not_subscribed_then_gets_nothing(versions: tuple[EndpointVersion, ...]) -> None:
-    assert judging.judge(EVENT, source(), [record(*versions)]).outputs == []
+def test_the_version_before_the_event_decides_and_never_one_of_its_own_millisecond(
+    at_ms: int, deliveries_made: int, skipped: int
+) -> None:
+    states = [(10, State.PENDING), (20, State.ACTIVE), (30, State.PAUSED), (40, State.GONE)]
+    judged = judge(endpoint("e", *(version(*found) for found in states)), at_ms=at_ms)
+    assert (judged.deliveries, judged.skipped) == (deliveries_made, skipped)
 
 
-def test_a_subscription_that_ended_after_the_event_still_counts() -> None:
-    history = record(version(State.ACTIVE, 50, 1, "a.*"), version(State.ACTIVE, 150, 2, "x.*"))
-    assert judging.judge(EVENT, source(), [history]).deliveries == 1
+def test_a_delivery_that_does_not_fit_is_rejected_and_the_others_are_made() -> None:
+    large = Event("t", "1", "a.b", b"x" * (9 * topics.MIB - 300))
+    judged = judge(endpoint("e", version(50, State.ACTIVE)), endpoint("f", version(50, State.PAUSED)), event=large)
+    rejected, skipped = judged.outputs
+    assert (judged.deliveries, judged.skipped) == (0, 1)
+    assert (rejected.topic, rejected.key, rejected.value) == (topics.REJECTED, b"t", b"as it came")
+    assert dict(rejected.headers)["rejected-origin"] == b"p.events/4/9"
+    assert skipped.topic == topics.RESULTS
 
 
-def test_a_delivery_too_large_for_its_topic_is_rejected_with_the_event() -> None:
-    large = Event("t", "1", "a.b", b"x" * (9 * topics.MIB))
-    made = judging.judge(large, source(), [record(version(State.ACTIVE, 50, 3))]).outputs[0]
-    assert made.topic == topics.REJECTED
-    assert made.value == b"{}"
-    assert dict(made.headers)["rejected-origin"] == f"p.events/{source().partition}/5".encode()
-
-
-def test_a_misplaced_record_is_moved_once_with_all_it_came_with() -> None:
-    right = source(headers=[("x", b"1")])
-    assert judging.misplaced(right, topics.EVENTS, 8) is None
-    wrong = Source("p.events", (right.partition + 1) % 8, 5, 100, b"t", b"v", [("x", b"1")])
-    moved = judging.misplaced(wrong, topics.EVENTS, 8)
+@settings(max_examples=80)
+@given(st.one_of(st.none(), st.binary(max_size=20)), BYTES, st.integers(1, 16), st.data())
+def test_a_misplaced_record_is_moved_once_whole_to_where_its_key_belongs(
+    key: bytes | None, value: bytes | None, partitions: int, data: st.DataObject
+) -> None:
+    found = data.draw(st.integers(0, partitions - 1))
+    source = Source("p.events", found, 9, 100, key, value, [("h", b"1"), ("h", b"2")])
+    moved = judging.misplaced(source, topics.EVENTS, partitions)
+    if key is None or partitioning.partition_of(key, partitions) == found:
+        assert moved is None
+        return
     assert isinstance(moved, Output)
-    assert (moved.topic, moved.key, moved.value) == (topics.EVENTS, b"t", b"v")
-    assert moved.place(8) == right.partition
-    assert list(moved.headers) == [("x", b"1"), (MOVED_HEADER, f"{wrong.partition}-5".encode())]
-    again = judging.misplaced(Source("p.events", wrong.partition, 6, 100, b"t", b"v", moved.headers), topics.EVENTS, 8)
-    assert isinstance(again, Output)
+    assert (moved.topic, moved.key, moved.value) == (topics.EVENTS, key, value)
+    assert list(moved.headers) == [("h", b"1"), ("h", b"2"), (MOVED_HEADER, f"{found}-9".encode())]
+    arrived = Source("p.events", moved.place(partitions), 1, 200, key, value, moved.headers)
+    assert judging.misplaced(arrived, topics.EVENTS, partitions) is None
+    again = judging.misplaced(Source("p.events", found, 1, 200, key, value, moved.headers), topics.EVENTS, partitions)
+    assert again is not None
     assert again.topic == topics.REJECTED
 
 
-def test_a_rejected_record_keeps_all_it_came_with_and_tells_why_in_one_line() -> None:
-    made = outputs.rejected(Source("p.x", 1, 2, 3, None, b"\xff", [("h", b"\xfe")]), "line one\nline two")
-    assert (made.key, made.value, made.partition) == (None, b"\xff", 1)
-    assert list(made.headers) == [
-        ("h", b"\xfe"),
-        ("rejected-reason", b"line one line two"),
-        ("rejected-origin", b"p.x/1/2"),
-    ]
+def test_a_moved_event_keeps_the_name_of_its_first_place() -> None:
+    event = reading.read_event("t", b'{"type":"a"}', [(MOVED_HEADER, b"6-77")], partition=1, offset=2, max_bytes=1_000)
+    assert isinstance(event, Event)
+    assert event.event_id == "6-77"
 
 
-def test_even_the_largest_record_can_be_rejected() -> None:
-    made = outputs.rejected(Source("p.x", 1, 2, 3, b"k", b"x" * (12 * topics.MIB)), "too large")
-    assert made.fits
-    assert dict(made.headers)["rejected-bytes-cut"]
-
-
-def test_an_id_is_known_within_the_window_of_its_tenant_and_forgotten_after_it() -> None:
-    seen = SeenIds(window_ms=1_000, max_events=3)
-    assert not seen.seen("t", "1", 0)
-    assert seen.seen("t", "1", 1_000)
-    assert not seen.seen("other", "1", 1_000)
-    assert not seen.seen("t", "1", 1_001)
-    for number in range(3):
-        assert not seen.seen("t", f"n{number}", 1_002)
-    assert not seen.seen("t", "1", 1_003)  # three came after it
-    assert len(seen) == 3
-
-
-def test_a_quick_endpoint_may_wait_and_a_dead_one_may_not() -> None:
-    assert admission.may_wait(Load(queued=1_000, service_ms=5, limit=10))
-    assert not admission.may_wait(Load(queued=10, service_ms=15_000, limit=10))
-    assert not admission.may_wait(Load(queued=100, service_ms=1, limit=10, rate_per_s=10))
-    longer = [admission.deferral_ms(Load(0, 1, 10, failures=failures)) for failures in (0, 10, 30, 10_000)]
-    assert longer == sorted(longer)
-    assert longer[0] >= admission.MIN_DEFERRAL_MS
-    assert longer[-1] == admission.MAX_DEFERRAL_MS
+def test_a_misplaced_record_too_large_to_be_moved_is_rejected_and_not_lost() -> None:
+    key = b"t"
+    wrong = (partitioning.partition_of(key, 8) + 1) % 8
+    made = judging.misplaced(Source("p.events", wrong, 9, 100, key, b"x" * (8 * topics.MIB)), topics.EVENTS, 8)
+    assert made is not None
+    assert (made.topic, len(made.value or b"")) == (topics.REJECTED, 8 * topics.MIB)

@@ -1,211 +1,170 @@
-"""An endpoint's life, change by change."""
+"""An endpoint's life: every change in every state, and a log that may be read again from anywhere."""
 
 import base64
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.endpoints import EndpointRecord, State
-from streams.core import lifecycle, reading, versions
+from streams.core import lifecycle, reading
 from streams.core.lifecycle import Refused
 from streams.core.reading import Unreadable
 from streams.core.registering import Limits
 
-SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
-OTHER = "whsec_" + base64.b64encode(b"o" * 32).decode()
-BASE = {
-    "url": "https://example.com/a",
-    "subscriptions": [{"event_types": ["a.*"]}],
-    "secrets": [SECRET],
-    "verification": "challenge",
-}
+SECRETS = ["whsec_" + base64.b64encode(bytes([65 + number]) * 32).decode() for number in range(3)]
+Step = tuple[str, dict[str, Any]]
+REGISTERED: Step = (
+    "endpoint.registered",
+    {"url": "https://a.example/", "subscriptions": [{"event_types": ["a.*"]}], "secrets": [SECRETS[0]]},
+)
+UNVERIFIED: Step = ("endpoint.registered", {**REGISTERED[1], "verification": "none"})
+VERIFIED: Step = ("endpoint.verified", {"method": "operator"})
+PAUSED: Step = ("endpoint.paused", {"reason": "holiday"})
+RESUMED: Step = ("endpoint.resumed", {})
+GONE: Step = ("endpoint.unregistered", {})
+MOVED: Step = ("endpoint.changed", {"url": "https://b.example/"})
+TOLD: Step = ("endpoint.changed", {"description": "d"})
+FAILING: Step = ("endpoint.failing", {"since_ms": 7})
+RECOVERED: Step = ("endpoint.recovered", {"since_ms": 7})
+ADDED: Step = ("subscription.added", {"event_types": ["b"]})
+REMOVED: Step = ("subscription.removed", {"event_types": ["a.*"]})
+ROTATED: Step = ("secret.rotated", {"secret": SECRETS[1], "overlap_ms": 3})
 
 
-def change(kind: str, **fields: Any) -> Any:
-    read = reading.read_change(orjson.dumps({"type": kind, "endpoint_id": "e", **fields}))
-    assert not isinstance(read, Unreadable), read
-    return read
+def disabled(reason: str) -> Step:
+    return ("endpoint.disabled", {"reason": reason})
 
 
-def fold(record: EndpointRecord | None, *steps: tuple[str, dict[str, Any]], start: int = 0) -> EndpointRecord:
-    for place, (kind, fields) in enumerate(steps):
-        offset = start + place
-        after = lifecycle.apply(
-            record,
-            change(kind, **fields),
-            tenant="t",
-            partition=0,
-            offset=offset,
-            at_ms=1_000 + offset,
-            limits=Limits(),
-        )
-        assert isinstance(after, EndpointRecord), after
-        record = after
+EVERY = [REGISTERED, UNVERIFIED, VERIFIED, PAUSED, RESUMED, GONE, MOVED, TOLD, FAILING, RECOVERED, ADDED, REMOVED]
+EVERY += [ROTATED, *(disabled(reason) for reason in ("gone", "failing", "unverified", "operator"))]
+LOGS = st.lists(st.sampled_from(EVERY), max_size=15)
+
+
+def step(record: EndpointRecord | None, made: Step, offset: int) -> EndpointRecord | Refused:
+    change = reading.read_change(orjson.dumps({"type": made[0], "endpoint_id": "e", **made[1]}))
+    assert not isinstance(change, Unreadable), change
+    return lifecycle.apply(
+        record, change, tenant="t", partition=2, offset=offset, at_ms=1_000 + offset, limits=Limits()
+    )
+
+
+def fold(steps: list[Step], record: EndpointRecord | None = None, start: int = 0) -> EndpointRecord | None:
+    for offset, made in enumerate(steps, start):
+        after = step(record, made, offset)
+        record = record if isinstance(after, Refused) else after
+    return record
+
+
+def folded(*steps: Step) -> EndpointRecord:
+    record = fold(list(steps))
     assert record is not None
     return record
 
 
-def refused(record: EndpointRecord | None, kind: str, **fields: Any) -> str:
-    after = lifecycle.apply(
-        record, change(kind, **fields), tenant="t", partition=0, offset=99, at_ms=9_999, limits=Limits()
-    )
-    assert isinstance(after, Refused)
-    assert SECRET not in after.reason
-    return after.reason
+BEFORE = {
+    State.PENDING: [REGISTERED],
+    State.ACTIVE: [REGISTERED, VERIFIED],
+    State.PAUSED: [REGISTERED, VERIFIED, PAUSED],
+    State.DISABLED: [REGISTERED, VERIFIED, disabled("operator")],
+}
+#: The state after each change, for a pending, active, paused and disabled endpoint; all but the pending one verified.
+AFTER = {
+    "endpoint.registered": (REGISTERED, "pending pending pending pending"),
+    "endpoint.registered, none": (UNVERIFIED, "active active active active"),
+    "endpoint.changed": (TOLD, "pending active paused disabled"),
+    "endpoint.changed, url": (MOVED, "pending pending paused disabled"),
+    "endpoint.verified": (VERIFIED, "active active paused disabled"),
+    "endpoint.paused": (PAUSED, "paused paused paused paused"),
+    "endpoint.resumed": (RESUMED, "pending active active active"),
+    "endpoint.disabled": (disabled("gone"), "disabled disabled disabled disabled"),
+    "endpoint.failing": (FAILING, "pending active paused disabled"),
+    "endpoint.recovered": (RECOVERED, "pending active paused disabled"),
+    "endpoint.unregistered": (GONE, "gone gone gone gone"),
+    "subscription.added": (ADDED, "pending active paused disabled"),
+    "subscription.removed": (REMOVED, "pending active paused disabled"),
+    "secret.rotated": (ROTATED, "pending active paused disabled"),
+}
 
 
-REGISTERED = ("endpoint.registered", BASE)
-VERIFIED = ("endpoint.verified", {"method": "operator"})
+@pytest.mark.parametrize("before", list(BEFORE), ids=str)
+@pytest.mark.parametrize("name", list(AFTER))
+def test_every_change_in_every_state_leads_where_the_contract_says(before: State, name: str) -> None:
+    made, after = AFTER[name]
+    record = folded(*BEFORE[before], made)
+    assert record.current.state == after.split()[list(BEFORE).index(before)]
+    assert record.version == f"2-{len(BEFORE[before])}"
+    assert (record.current.settings is None) == (record.current.state is State.GONE)
 
 
-@pytest.mark.parametrize(
-    ("steps", "state"),
-    [
-        ([REGISTERED], State.PENDING),
-        ([("endpoint.registered", {**BASE, "verification": "none"})], State.ACTIVE),
-        ([REGISTERED, VERIFIED], State.ACTIVE),
-        ([REGISTERED, VERIFIED, ("endpoint.paused", {})], State.PAUSED),
-        ([REGISTERED, VERIFIED, ("endpoint.paused", {}), ("endpoint.resumed", {})], State.ACTIVE),
-        ([REGISTERED, ("endpoint.paused", {}), ("endpoint.resumed", {})], State.PENDING),
-        ([REGISTERED, VERIFIED, ("endpoint.disabled", {"reason": "failing"})], State.DISABLED),
-        ([REGISTERED, VERIFIED, ("endpoint.disabled", {"reason": "gone"}), ("endpoint.resumed", {})], State.ACTIVE),
-        ([REGISTERED, ("endpoint.disabled", {"reason": "unverified"}), ("endpoint.resumed", {})], State.PENDING),
-        ([REGISTERED, VERIFIED, ("endpoint.changed", {"url": "https://example.com/b"})], State.PENDING),
-        ([REGISTERED, VERIFIED, ("endpoint.changed", {"url": "https://example.com/a"})], State.ACTIVE),
-        ([REGISTERED, VERIFIED, ("endpoint.changed", {"description": "x"})], State.ACTIVE),
-        ([REGISTERED, VERIFIED, ("endpoint.failing", {"since_ms": 5})], State.ACTIVE),
-        ([REGISTERED, VERIFIED, ("endpoint.unregistered", {})], State.GONE),
-        ([REGISTERED, ("endpoint.unregistered", {}), REGISTERED], State.PENDING),
-    ],
-)
-def test_a_change_leads_to_its_state(steps: list[tuple[str, dict[str, Any]]], state: State) -> None:
-    record = fold(None, *steps)
-    assert record.current.state is state
-    assert len(record.history) == len(steps) - 1
-    assert (record.current.settings is None) is (state is State.GONE)
+@pytest.mark.parametrize("made", [s for s in EVERY if s[0] != "endpoint.registered"], ids=lambda s: s[0])
+@pytest.mark.parametrize("before", [[], [REGISTERED, GONE]], ids=["never", "gone"])
+def test_a_change_for_an_endpoint_that_does_not_exist_is_rejected(before: list[Step], made: Step) -> None:
+    assert isinstance(step(fold(before), made, 9), Refused)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["endpoint.changed", "endpoint.paused", "endpoint.resumed", "endpoint.unregistered"],
-)
-def test_a_change_for_an_endpoint_that_does_not_exist_is_refused(kind: str) -> None:
-    assert refused(None, kind)
-    assert refused(fold(None, REGISTERED, ("endpoint.unregistered", {})), kind)
+@settings(max_examples=60)
+@given(LOGS)
+def test_an_endpoint_is_active_only_while_somebody_vouches_for_its_url(log: list[Step]) -> None:
+    record, vouched, open_door, url = None, False, False, ""
+    for offset, made in enumerate(log):
+        after = step(record, made, offset)
+        if isinstance(after, Refused):
+            continue
+        record = after
+        if made in (REGISTERED, UNVERIFIED):
+            vouched = open_door = made == UNVERIFIED
+            url = made[1]["url"]
+        elif made == VERIFIED:
+            vouched = True
+        elif made == MOVED:
+            vouched = open_door or (vouched and url == made[1]["url"])
+            url = made[1]["url"]
+        assert record.current.state is not State.ACTIVE or vouched
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"url": "http://example.com/"},
-        {"url": "https://192.168.0.1/"},
-        {"headers": {"Webhook-Id": "x"}},
-        {"headers": {"x": "a\r\nb: c"}},
-        {"secrets": ["whsec_short"]},
-        {"secrets": ["whsk_" + "A" * 44]},
-        {"secrets": ["sealed:x"]},
-        {"subscriptions": [{"event_types": ["a..b"]}]},
-        {"subscriptions": [{"event_types": ["a"], "filter": "type = 'a'"}]},
-        {"batch": {"max_items": 2}},
-        {"ordered_by": "subject"},
-        {"payload": {"fields": ["data.id"]}},
-        {"auth": {"kind": "mtls", "certificate": "c", "private_key": "k"}},
-        {"auth": {"kind": "bearer", "token": "a\nb"}},
-        {"auth": {"kind": "header", "name": "host", "value": "x"}},
-        {"retry": {"schedule": ["soon"]}},
-    ],
-)
-def test_what_cannot_be_served_is_refused_at_registration_and_at_a_change(fields: dict[str, Any]) -> None:
-    assert refused(None, "endpoint.registered", **{**BASE, **fields})
-    assert refused(fold(None, REGISTERED), "endpoint.changed", **fields)
+@settings(max_examples=60)
+@given(LOGS, st.integers(0, 15))
+def test_a_log_read_again_from_anywhere_changes_nothing(log: list[Step], again_from: int) -> None:
+    once = fold(log)
+    if once is None:
+        return
+    offset = min(again_from, len(log))
+    assert fold(log[offset:], once, offset) == once
+    assert EndpointRecord.decode(once.encode()) == once
 
 
-def test_both_secrets_stand_until_the_overlap_ends() -> None:
-    record = fold(None, REGISTERED, ("secret.rotated", {"secret": OTHER, "overlap_ms": 500}))
-    assert record.current.settings is not None
-    assert record.current.settings.secrets == (OTHER,)
-    assert [(s.secret, s.until_ms) for s in record.current.settings.expiring_secrets] == [(SECRET, 1_501)]
-    later = fold(record, ("secret.rotated", {"secret": SECRET, "overlap_ms": 0}), start=5_000)
-    assert later.current.settings is not None
-    assert later.current.settings.expiring_secrets == ()
+@settings(max_examples=40)
+@given(LOGS)
+def test_a_change_at_or_below_the_known_offset_is_the_same_record(log: list[Step]) -> None:
+    record = fold([REGISTERED, *log])
+    assert record is not None
+    for made in EVERY:
+        assert step(record, made, record.current.offset) is record
 
 
-def test_subscriptions_are_added_once_and_removed() -> None:
-    one = {"event_types": ["x.y", "z"]}
-    record = fold(None, REGISTERED, ("subscription.added", one), ("subscription.added", {"event_types": ["z", "x.y"]}))
-    assert record.current.settings is not None
-    assert len(record.current.settings.subscriptions) == 2
-    record = fold(record, ("subscription.removed", one), start=10)
-    assert record.current.settings is not None
-    assert len(record.current.settings.subscriptions) == 1
-    assert refused(record, "subscription.removed", **one)
+@settings(max_examples=40)
+@given(LOGS)
+def test_every_version_that_ever_was_is_in_the_history_in_order(log: list[Step]) -> None:
+    record = fold(log)
+    offsets = [] if record is None else [v.offset for v in (*record.history, record.current)]
+    assert offsets == sorted(set(offsets))
 
 
-def test_registering_again_replaces_the_whole() -> None:
-    record = fold(None, ("endpoint.registered", {**BASE, "headers": {"x-a": "b"}}), VERIFIED, REGISTERED)
-    assert record.current.settings is not None
-    assert record.current.settings.headers is None
-    assert record.current.state is State.PENDING
+def test_a_reason_is_told_as_long_as_the_state_lasts() -> None:
+    assert folded(REGISTERED, VERIFIED, PAUSED, ADDED).current.reason == "holiday"
+    assert folded(REGISTERED, disabled("failing")).current.reason == "failing"
+    assert folded(REGISTERED, VERIFIED, PAUSED, RESUMED).current.reason is None
+    assert folded(REGISTERED, disabled("gone"), REGISTERED).current.reason is None
 
 
-STEPS = st.lists(
-    st.sampled_from(
-        [
-            REGISTERED,
-            VERIFIED,
-            ("endpoint.paused", {}),
-            ("endpoint.resumed", {}),
-            ("endpoint.disabled", {"reason": "operator"}),
-            ("endpoint.unregistered", {}),
-            ("subscription.added", {"event_types": ["q"]}),
-            ("secret.rotated", {"secret": OTHER}),
-            ("endpoint.changed", {"url": "https://example.com/c"}),
-        ]
-    ),
-    max_size=12,
-)
+def test_since_is_when_the_state_began_and_not_when_a_setting_changed() -> None:
+    assert folded(REGISTERED, VERIFIED, TOLD, ADDED).current.since_ms == 1_001
+    assert folded(REGISTERED, VERIFIED, PAUSED).current.since_ms == 1_002
 
 
-@given(STEPS)
-def test_a_log_folded_twice_is_the_log_folded_once(steps: list[tuple[str, dict[str, Any]]]) -> None:
-    def run(record: EndpointRecord | None, again: bool) -> EndpointRecord | None:
-        for place, (kind, fields) in enumerate(steps):
-            for _ in range(2 if again else 1):
-                after = lifecycle.apply(
-                    record,
-                    change(kind, **fields),
-                    tenant="t",
-                    partition=0,
-                    offset=place,
-                    at_ms=1_000 + place,
-                    limits=Limits(),
-                )
-                record = after if isinstance(after, EndpointRecord) else record
-        return record
-
-    once = run(None, again=False)
-    assert run(None, again=True) == once
-    assert run(once, again=False) == once
-    if once is not None:
-        assert EndpointRecord.decode(once.encode()) == once
-
-
-def test_an_event_is_judged_by_the_version_before_it_and_never_by_one_of_its_own_millisecond() -> None:
-    record = fold(None, REGISTERED, VERIFIED, ("endpoint.unregistered", {}))
-    assert versions.as_of(record, 1_000) is None
-    assert [versions.as_of(record, at).state for at in (1_001, 1_002, 1_003)] == [  # type: ignore[union-attr]
-        State.PENDING,
-        State.ACTIVE,
-        State.GONE,
-    ]
-
-
-def test_pruning_keeps_what_an_event_may_still_need() -> None:
-    record = fold(None, REGISTERED, VERIFIED, ("endpoint.paused", {}), ("endpoint.resumed", {}))
-    pruned = versions.prune(record, 1_002)
-    for at in range(1_002, 1_010):
-        assert versions.as_of(pruned, at) == versions.as_of(record, at)
-    assert len(pruned.history) < len(record.history)
+def test_a_failing_streak_is_shown_until_it_ends() -> None:
+    assert folded(REGISTERED, VERIFIED, FAILING, TOLD).current.failing_since_ms == 7
+    assert folded(REGISTERED, VERIFIED, FAILING, RECOVERED).current.failing_since_ms is None
