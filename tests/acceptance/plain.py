@@ -38,6 +38,7 @@ class Receiver:
         self.posts: list[Post] = []
         self.answers: dict[str, int | Callable[[Post], int]] = {}
         self.hold: dict[str, asyncio.Event] = {}
+        self._begun: list[str] = []
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,10 +59,15 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         post = Post(request.path, headers, await request.read(), time.time())
         self.posts.append(post)
+        self._begun.append(request.path)
         if (held := self.hold.get(request.path)) is not None:
             await held.wait()
         answer = self.answers.get(request.path, 204)
         return web.Response(status=answer if isinstance(answer, int) else answer(post))
+
+    def begun(self, path: str) -> list[str]:
+        """The requests to one path, answered or not."""
+        return [one for one in self._begun if one == path]
 
     def at(self, path: str) -> list[Post]:
         """The posts to one path."""

@@ -1,0 +1,71 @@
+"""A receiver that hangs, or asks for little, hurts nobody else and loses nothing."""
+
+import asyncio
+import time
+
+from plain import Client, Post, Receiver, tenant_name, until
+
+EVENTS = 300
+
+
+async def test_a_receiver_that_hangs_delays_nobody_else_and_is_charged_nothing(
+    client: Client, receiver: Receiver
+) -> None:
+    tenant = tenant_name()
+    release = receiver.hold["/hangs"] = asyncio.Event()
+    healthy = [f"ok-{number}" for number in range(8)]
+    await client.follow("results")
+    await client.register(tenant, "hangs", receiver.url + "/hangs", timeout_ms=60_000)
+    for endpoint_id in healthy:
+        await client.register(
+            tenant, endpoint_id, f"{receiver.url}/{endpoint_id}", subscriptions=[{"event_types": ["ok"]}]
+        )
+    await asyncio.sleep(0.01)
+    for number in range(EVENTS):
+        await client.event(tenant, number, "for.the.dead")
+    await until(lambda: len(receiver.begun("/hangs")) > 0, 20, "an attempt that hangs")
+    for number in range(20):
+        await client.event(tenant, number, "ok")
+    began = time.monotonic()
+    await until(lambda: all(len(receiver.at(f"/{name}")) == 20 for name in healthy), 10, "all healthy deliveries")
+    assert time.monotonic() - began < 5
+    release.set()
+    del receiver.hold["/hangs"]
+
+    def delivered() -> int:
+        return sum(1 for r in client.results(tenant) if r["endpoint_id"] == "hangs" and r["verdict"] == "delivered")
+
+    # `*` leads to the endpoint that hangs as well: the healthy ones' events are owed to it, too.
+    await until(lambda: delivered() == EVENTS + 20, 90, "everything that was put off")
+    assert {r["attempt"] for r in client.results(tenant)} == {1}
+    assert {r["verdict"] for r in client.results(tenant)} == {"delivered"}
+
+
+async def test_an_endpoint_gets_no_more_at_a_time_than_it_asked_for(client: Client, receiver: Receiver) -> None:
+    tenant = tenant_name()
+    release = receiver.hold["/narrow"] = asyncio.Event()
+    await client.register(tenant, "narrow", receiver.url + "/narrow", max_in_flight=2)
+    await asyncio.sleep(0.01)
+    for number in range(10):
+        await client.event(tenant, number)
+    await until(lambda: len(receiver.begun("/narrow")) == 2, 20, "two attempts")
+    await asyncio.sleep(0.5)
+    assert len(receiver.begun("/narrow")) == 2
+    release.set()
+    del receiver.hold["/narrow"]
+    await until(lambda: len(receiver.at("/narrow")) == 10, 20, "all of them")
+
+
+async def test_an_endpoint_gets_no_more_in_a_second_than_it_asked_for(client: Client, receiver: Receiver) -> None:
+    tenant, rate = tenant_name(), 10
+    await client.register(tenant, "slow", receiver.url + "/slow", rate_per_s=rate)
+    await asyncio.sleep(0.01)
+    for number in range(40):
+        await client.event(tenant, number)
+    await until(lambda: len(receiver.at("/slow")) == 40, 30, "all of them")
+    posts: list[Post] = receiver.at("/slow")
+    # A bucket of one second's worth: in any stretch of time at most its length and one second, times the rate.
+    for first in range(len(posts)):
+        for last in range(first, len(posts)):
+            stretch_s = posts[last].at_s - posts[first].at_s
+            assert last - first + 1 <= (stretch_s + 1.0) * rate + 1.5
