@@ -54,7 +54,9 @@ class Lane:
         self._seek = seek
         self._condition = f"lane-{number}"
         self._wake = asyncio.Event()
+        #: No more is fed; and, when what was under way has ended, no more is to come.
         self._stopping = False
+        self._drained = False
         self._fresh = True
         self._progress = (-1, 0.0)
         self._doubted = False
@@ -88,6 +90,7 @@ class Lane:
         self._stopping = True
         if self.open:
             await self.work.drain(drain_s)
+            self._drained = True
             self._wake.set()
             await asyncio.wait([self._task], timeout=LAST_COMMIT_S)
         self._task.cancel()
@@ -147,7 +150,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         last = 0.0
         while True:
-            if not self._stopping:
+            if not self._drained:
                 await self._wake.wait()
                 # At once when idle; under load the transaction is what costs, so that it waits for company.
                 await self._sleep(last + interval_s - loop.time())
@@ -160,7 +163,7 @@ class Lane:
                 self._health.kafka_answered()
                 last = loop.time()
                 self.work.settled(batch)
-            elif self._stopping:
+            elif self._drained:
                 return
 
     async def _sleep(self, seconds: float) -> None:

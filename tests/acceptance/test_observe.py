@@ -90,6 +90,35 @@ async def test_sigterm_ends_an_egress_whose_receiver_hangs(
         assert {post.headers["webhook-id"] for post in receiver.posts} == {client.results(tenant)[0]["delivery_id"]}
 
 
+async def test_what_is_under_way_at_sigterm_is_committed_and_not_sent_again(
+    make_stack: Callable[..., Stack], receiver: Receiver
+) -> None:
+    stack = make_stack()
+    stack.start(*SERVICES)
+    stack.wait_ready(*SERVICES)
+    tenant, events = tenant_name(), 8
+    # They end one after another, so that the first is committed while the others are still under way.
+    releases = [receiver.hold.setdefault(f"/in-{number}", asyncio.Event()) for number in range(events)]
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results")
+        for number in range(events):
+            await client.register(tenant, f"ep-{number}", f"{receiver.url}/in-{number}")
+        await asyncio.sleep(0.01)
+        await client.event(tenant, 1)
+        await until(lambda: all(receiver.begun(f"/in-{n}") for n in range(events)), 20, "POSTs under way")
+        stopping = asyncio.create_task(asyncio.to_thread(stack.stop, "egress"))
+        for release in releases:
+            await asyncio.sleep(0.4)
+            release.set()
+        assert await stopping == 0
+        stack.start("egress")
+        await until(lambda: len(client.results(tenant)) == events, 20, "every result")
+        stack.wait_ready("egress")
+        await asyncio.sleep(1)
+        assert {r["verdict"] for r in client.results(tenant)} == {"delivered"}
+        assert len(receiver.posts) == events
+
+
 async def test_a_process_is_not_ready_before_it_can_work_and_sigterm_ends_it_with_0(
     make_stack: Callable[..., Stack],
 ) -> None:
