@@ -26,6 +26,7 @@ from streams.lane.sources import source_of
 #: What is done but not committed is posted again after a crash: this bounds it.
 MAX_UNCOMMITTED = 500
 MAX_BATCH_OUTPUTS = 2_000
+MAX_BATCH_BYTES = 8 * 1_048_576
 #: A delivery that is due so soon is kept rather than sent round once more.
 MAX_EARLY_MS = 1_000
 
@@ -111,8 +112,10 @@ class EgressWork:
         """See `Work.collect`."""
         taken: list[Done] = []
         made: list[Output] = []
+        size = 0
         for done in self._done:
-            if made and len(made) + len(done.outputs) > MAX_BATCH_OUTPUTS:
+            size += sum(output.size for output in done.outputs)
+            if made and (len(made) + len(done.outputs) > MAX_BATCH_OUTPUTS or size > MAX_BATCH_BYTES):
                 break
             taken.append(done)
             made += done.outputs

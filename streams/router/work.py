@@ -14,24 +14,24 @@ from schemas import topics
 from schemas.events import Event
 from schemas.settings import RouterSettings
 from streams import metrics
-from streams.core import judging, lifecycle, outputs, reading, versions
+from streams.core import judging, outputs, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
-from streams.core.registering import Limits
 from streams.lane.log import Committed, Log
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
 from streams.router.feed import EventFeed
+from streams.router.folding import FAULT, Folding
 from streams.router.follower import Follower
 from streams.router.keeper import Keeper
 
 logger = logging.getLogger(__name__)
 
-FAULT = "a fault of Hookfold's own; its log says more"
 MAX_EVENTS = 2_000
 MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
+MAX_OUTPUT_BYTES = 16 * 1_048_576
 TOMBSTONE_INTERVAL_S = 30.0
 
 
@@ -59,11 +59,10 @@ class RouterWork:
         self.committed_changes = 0
         self.applied = 0
         self._settings = settings
-        self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification)
+        self._folding = Folding(settings, self.keeper)
         self._log = log
         self._follower = follower
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
-        self._made_by_changes: list[Output] = []
         self._pending_since_ms = 0
         self._swept = 0.0
         self._applied_moved = asyncio.Event()
@@ -76,7 +75,7 @@ class RouterWork:
         first = await self._log.earliest([self.events, self.changes])
         self.committed_events = max(committed[self.events].offset or 0, first[self.events])
         self.committed_changes = self.applied = max(committed[self.changes].offset or 0, first[self.changes])
-        self._made_by_changes.clear()
+        self._folding.take()
         await self.keeper.load(self._log)
         await self._find_pending()
         await self._remember_ids()
@@ -103,7 +102,7 @@ class RouterWork:
         """See `Subscriber.changed`."""
         for record in records:
             if record.offset >= self.applied:
-                self._apply(source_of(record))
+                self._folding.apply(source_of(record), self._pending_since_ms)
         self.applied = max(self.applied, position)
         self._moved += 1
         self._applied_moved.set()
@@ -117,23 +116,26 @@ class RouterWork:
         if events and not await self._reach_now():
             return None
         made: list[Output] = []
+        size = 0
         for place, event in enumerate(events):
-            if len(made) >= MAX_OUTPUTS:
+            if len(made) >= MAX_OUTPUTS or size >= MAX_OUTPUT_BYTES:
                 self.feed_of_events.give_back(events[place:])
                 break
             try:
-                made += self._judge(event)
+                judged = self._judge(event)
             except Exception:  # one record must not stop its partition for ever
                 logger.exception("event.faulted origin=%s", event.origin)
-                made.append(outputs.rejected(event, FAULT))
+                judged = [outputs.rejected(event, FAULT)]
+            made += judged
+            size += sum(output.size for output in judged)
             self._pending_since_ms = event.at_ms
         next_event, applied = self.feed_of_events.next, self.applied
-        made += self._made_by_changes
+        made += self._folding.made
         written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
         written |= dict.fromkeys(self._tombstones(), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
             return None
-        self._made_by_changes = []
+        self._folding.take()
         made += [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
         commits = {
             self.events: OffsetAndMetadata(next_event, ""),
@@ -218,49 +220,6 @@ class RouterWork:
             offset=source.offset,
             max_bytes=self._settings.max_event_bytes,
         )
-
-    def _apply(self, source: Source) -> None:
-        try:
-            made = self._fold(source)
-        except Exception:  # one record must not stop its partition for ever
-            logger.exception("change.faulted origin=%s", source.origin)
-            made = outputs.rejected(source, FAULT)
-        metrics.CHANGES.labels("applied" if made is None else made.topic).inc()
-        if made is not None:
-            self._made_by_changes.append(made)
-
-    def _fold(self, source: Source) -> Output | None:
-        moved = judging.misplaced(source, topics.SUBSCRIPTIONS, self._settings.partitions)
-        if moved is not None:
-            return moved
-        tenant = reading.read_tenant(source.key)
-        if isinstance(tenant, Unreadable):
-            return outputs.rejected(source, tenant.reason)
-        change = reading.read_change(source.value)
-        if isinstance(change, Unreadable):
-            return outputs.rejected(source, change.reason)
-        before = self.keeper.get(tenant, change.endpoint_id)
-        after = lifecycle.apply(
-            before,
-            change,
-            tenant=tenant,
-            partition=source.partition,
-            offset=source.offset,
-            at_ms=source.at_ms,
-            limits=self._limits,
-        )
-        if isinstance(after, lifecycle.Refused):
-            return outputs.rejected(source, after.reason)
-        if after is before:
-            return None
-        # Events may be older than this change: their versions stay.
-        floor_ms = min(source.at_ms, self._pending_since_ms or source.at_ms) - self._settings.history_ms
-        after = versions.prune(after, floor_ms)
-        record = Output(topics.ENDPOINTS, b"", after.encode())
-        if not record.fits:
-            return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
-        self.keeper.change(after)
-        return None
 
     def _tombstones(self) -> list[bytes]:
         now = time.monotonic()

@@ -1,0 +1,76 @@
+"""Subscription changes into the state of endpoints; what cannot be folded becomes a rejected record."""
+
+from __future__ import annotations
+
+import logging
+
+from schemas import topics
+from schemas.settings import RouterSettings
+from streams import metrics
+from streams.core import judging, lifecycle, outputs, reading, versions
+from streams.core.outputs import Output, Source
+from streams.core.reading import Unreadable
+from streams.core.registering import Limits
+from streams.router.keeper import Keeper
+
+logger = logging.getLogger(__name__)
+
+FAULT = "a fault of Hookfold's own; its log says more"
+
+
+class Folding:
+    """The changes of one partition, on their way into its keeper. `made`: outputs that are not committed yet."""
+
+    def __init__(self, settings: RouterSettings, keeper: Keeper) -> None:
+        self.made: list[Output] = []
+        self._settings = settings
+        self._keeper = keeper
+        self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification)
+
+    def take(self) -> None:
+        """The outputs have been taken, or are void."""
+        self.made = []
+
+    def apply(self, source: Source, pending_since_ms: int) -> None:
+        """Fold one change into the keeper. `pending_since_ms`: the time of the oldest event to be judged; 0: none."""
+        try:
+            made = self._fold(source, pending_since_ms)
+        except Exception:  # one record must not stop its partition for ever
+            logger.exception("change.faulted origin=%s", source.origin)
+            made = outputs.rejected(source, FAULT)
+        metrics.CHANGES.labels("applied" if made is None else made.topic).inc()
+        if made is not None:
+            self.made.append(made)
+
+    def _fold(self, source: Source, pending_since_ms: int) -> Output | None:
+        moved = judging.misplaced(source, topics.SUBSCRIPTIONS, self._settings.partitions)
+        if moved is not None:
+            return moved
+        tenant = reading.read_tenant(source.key)
+        if isinstance(tenant, Unreadable):
+            return outputs.rejected(source, tenant.reason)
+        change = reading.read_change(source.value)
+        if isinstance(change, Unreadable):
+            return outputs.rejected(source, change.reason)
+        before = self._keeper.get(tenant, change.endpoint_id)
+        after = lifecycle.apply(
+            before,
+            change,
+            tenant=tenant,
+            partition=source.partition,
+            offset=source.offset,
+            at_ms=source.at_ms,
+            limits=self._limits,
+        )
+        if isinstance(after, lifecycle.Refused):
+            return outputs.rejected(source, after.reason)
+        if after is before:
+            return None
+        # Events may be older than this change: their versions stay.
+        floor_ms = min(source.at_ms, pending_since_ms or source.at_ms) - self._settings.history_ms
+        after = versions.prune(after, floor_ms)
+        record = Output(topics.ENDPOINTS, b"", after.encode())
+        if not record.fits:
+            return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
+        self._keeper.change(after)
+        return None
