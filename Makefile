@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check chaos bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -22,13 +22,16 @@ demo: $(STAMP) ## run the whole system for a short while and account for it (DEM
 	$(BIN)/hookfold demo
 
 test: check ## check, then every test, against a real Kafka
-	$(BIN)/python -m pytest tests/unit tests/integration tests/acceptance
+	$(BIN)/python -m pytest tests/unit tests/integration tests/acceptance tests/chaos
 
 check: $(STAMP) ## format, lint, strict types, import layers, docs
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/check
+
+chaos: $(STAMP) ## kills, zombies and restarts by a seeded schedule (MINUTES=2 SEED=1), and the checker's account
+	MINUTES=$(or $(MINUTES),2) SEED=$(or $(SEED),1) $(BIN)/python -m tests.chaos
 
 bench: $(STAMP) ## measure, and verify what was measured
 	$(BIN)/python -m tests.bench

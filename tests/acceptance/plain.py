@@ -38,6 +38,7 @@ class Receiver:
         self.posts: list[Post] = []
         self.answers: dict[str, int | Callable[[Post], int]] = {}
         self.hold: dict[str, asyncio.Event] = {}
+        self.delay_s = 0.0
         self._begun: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -60,6 +61,8 @@ class Receiver:
         post = Post(request.path, headers, await request.read(), time.time())
         self.posts.append(post)
         self._begun.append(request.path)
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         if (held := self.hold.get(request.path)) is not None:
             await held.wait()
         answer = self.answers.get(request.path, 204)

@@ -1,0 +1,43 @@
+"""`make chaos MINUTES=… SEED=…`: a long run on a Kafka of its own, and the checker's lines."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
+
+from stack import free_port
+
+from compose.kafka import LocalKafka
+from tests.chaos import checker, harness, plan
+
+
+def main() -> int:
+    minutes, seed = float(os.environ.get("MINUTES", "2")), int(os.environ.get("SEED", "1"))
+    length_s = minutes * 60
+    with tempfile.TemporaryDirectory() as name, LocalKafka(Path(name) / "kafka", free_port()) as broker:
+        observed, done = asyncio.run(
+            harness.run(
+                broker.bootstrap,
+                Path(name),
+                seed=seed,
+                length_s=length_s,
+                schedule=plan.faults(seed, length_s, 2),
+                say=lambda line: print(line, flush=True),
+            )
+        )
+    violations = checker.check(observed)
+    print(
+        f"seed {seed}, {minutes:g} min, faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(done.items()))
+    )
+    print(f"events {len(observed.events)}, changes {len(observed.toggles)}, results {len(observed.results)}, "
+          f"POSTs {len(observed.posts)}, of them repeated {checker.repeated_posts(observed)}, "
+          f"latest retry {checker.latest_ms(observed)} ms")  # fmt: skip
+    print("violations: " + ", ".join(f"{kind} {count}" for kind, count in violations.items()))
+    return 1 if any(violations.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The product with one guard taken out, for the checker to see: `python -m tests.chaos.mutants NAME SERVICE`."""
+
+import secrets
+import sys
+from typing import Any
+
+from compose import cli
+from handlers.egress.work import EgressWork
+from streams.lane.transactor import Transactor
+from streams.router.work import RouterWork
+
+
+def commits_too_early() -> None:
+    """The egress calls a delivery done when it has been read."""
+    read = EgressWork._read
+
+    def careless(self: EgressWork, place: Any, record: Any) -> None:
+        read(self, place, record)
+        self._windows[place].complete(record.offset)
+
+    EgressWork._read = careless  # type: ignore[method-assign]
+
+
+def no_fence() -> None:
+    """Each process writes under an id of its own, so that nobody is ever fenced."""
+    make = Transactor.__init__
+
+    def unfenced(self: Transactor, settings: Any, transactional_id: str, group: str) -> None:
+        make(self, settings, f"{transactional_id}-{secrets.token_hex(4)}", group)
+
+    Transactor.__init__ = unfenced  # type: ignore[method-assign]
+
+
+def no_barrier() -> None:
+    """The router judges by whatever changes it happens to know."""
+
+    async def hasty(self: RouterWork) -> bool:
+        return not self._stopping
+
+    RouterWork._reach_now = hasty  # type: ignore[method-assign]
+
+
+MUTANTS = {"commits-too-early": commits_too_early, "no-fence": no_fence, "no-barrier": no_barrier}
+
+if __name__ == "__main__":
+    MUTANTS[sys.argv[1]]()
+    cli.main(args=sys.argv[2:], standalone_mode=True)
