@@ -47,7 +47,8 @@ class DemoView:
     def note(self, result: Mapping[str, Any]) -> None:
         """A result has come."""
         verdict = result["verdict"]
-        line = Text(f"{result['tenant']}/{result['endpoint_id']:<9} {result['event_type']:<15} ")
+        name = f"{result['tenant']}/{result['endpoint_id']}"
+        line = Text(f"{name:<15} {result['event_type']:<15} ")
         line.append(f"attempt {result['attempt']} {verdict}", COLOURS[verdict])
         if result.get("status_code"):
             line.append(f" ({result['status_code']})")
