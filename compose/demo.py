@@ -129,8 +129,6 @@ class Demo:
                 await producer.send_and_wait(
                     self.settings.topic("subscriptions"), orjson.dumps(change), key=tenant.encode()
                 )
-            # An event counts from the millisecond after the change on.
-            await asyncio.sleep(0.01)
             loop = asyncio.get_running_loop()
             until = loop.time() + self.seconds if self.seconds else float("inf")
             while loop.time() < until and not stop.is_set():

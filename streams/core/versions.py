@@ -9,23 +9,23 @@ MAX_HISTORY = 100
 
 
 def as_of(record: EndpointRecord, event_time_ms: int) -> EndpointVersion | None:
-    """The last version that began before `event_time_ms`; None where the endpoint did not exist yet.
+    """The last version that began by `event_time_ms`; None where the endpoint did not exist yet.
 
-    Strictly before: two topics have no order within one and the same millisecond, and this answer is the same at every
-    reading.
+    A change of the event's own millisecond counts: whoever awaits the change and then produces the event must find it
+    in force, however fast Kafka is. Within one millisecond there is no other order.
     """
-    if record.current.valid_from_ms < event_time_ms:
+    if record.current.valid_from_ms <= event_time_ms:
         return record.current
     for version in reversed(record.history):
-        if version.valid_from_ms < event_time_ms:
+        if version.valid_from_ms <= event_time_ms:
             return version
     return None
 
 
 def prune(record: EndpointRecord, floor_ms: int) -> EndpointRecord:
-    """Without the versions that no event later than `floor_ms` can need, and at most `MAX_HISTORY` older ones."""
+    """Without the versions that no event of `floor_ms` or later can need, and at most `MAX_HISTORY` older ones."""
     versions = [*record.history, record.current]
-    kept = [version for version, following in pairwise(versions) if following.valid_from_ms >= floor_ms][-MAX_HISTORY:]
+    kept = [version for version, following in pairwise(versions) if following.valid_from_ms > floor_ms][-MAX_HISTORY:]
     if len(kept) == len(record.history):
         return record
     return record.model_copy(update={"history": tuple(kept)})

@@ -29,6 +29,8 @@ from streams.router.keeper import Keeper
 logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 2_000
+#: How far ahead of ours the broker's clock may be for events of its present millisecond to be waited for.
+MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
 MAX_OUTPUT_BYTES = 16 * 1_048_576
@@ -113,7 +115,7 @@ class RouterWork:
         if self._stopping:
             return None
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
-        if events and not await self._reach_now():
+        if events and not await self._reach(max(event.at_ms for event in events)):
             return None
         made: list[Output] = []
         size = 0
@@ -183,9 +185,16 @@ class RouterWork:
             "endpoints": len(self.keeper),
         }
 
-    async def _reach_now(self) -> bool:
-        """Wait until every change up to now is applied; False when the lane is to stop first."""
+    async def _reach(self, time_ms: int) -> bool:
+        """Wait until every change up to `time_ms` is applied; False when the lane is to stop first.
+
+        The millisecond has to be over before Kafka is asked, or one more change could fall into it. Clocks that differ
+        by more than the longest wait leave just this undecided: see docs/adr/0007.
+        """
         with metrics.BARRIER_S.time():
+            left_ms = time_ms + 1 - time.time() * 1000
+            if left_ms > 0:
+                await asyncio.sleep(min(left_ms, MAX_CLOCK_WAIT_MS) / 1000)
             end = await self._log.high_watermark(self.changes)
             while self.applied < end and not self._stopping:
                 self._applied_moved.clear()

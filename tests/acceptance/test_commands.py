@@ -121,7 +121,6 @@ async def test_up_runs_everything_and_starts_what_dies_again(
         await until(lambda: "egress has been started again" in said(), 20, "a new egress")
         async with Client(stack.kafka, stack.prefix) as client:
             await client.register("acme", "e", receiver.url + "/up")
-            await asyncio.sleep(0.01)
             await client.event("acme", 1)
             await until(lambda: len(receiver.at("/up")) == 1, 30, "a delivery after it")
         receiver.at("/up")[0].verify(SECRET)

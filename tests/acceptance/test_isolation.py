@@ -20,7 +20,6 @@ async def test_a_receiver_that_hangs_delays_nobody_else_and_is_charged_nothing(
         await client.register(
             tenant, endpoint_id, f"{receiver.url}/{endpoint_id}", subscriptions=[{"event_types": ["ok"]}]
         )
-    await asyncio.sleep(0.01)
     for number in range(EVENTS):
         await client.event(tenant, number, "for.the.dead")
     await until(lambda: len(receiver.begun("/hangs")) > 0, 20, "an attempt that hangs")
@@ -45,7 +44,6 @@ async def test_an_endpoint_gets_no_more_at_a_time_than_it_asked_for(client: Clie
     tenant = tenant_name()
     release = receiver.hold["/narrow"] = asyncio.Event()
     await client.register(tenant, "narrow", receiver.url + "/narrow", max_in_flight=2)
-    await asyncio.sleep(0.01)
     for number in range(10):
         await client.event(tenant, number)
     await until(lambda: len(receiver.begun("/narrow")) == 2, 20, "two attempts")
@@ -59,7 +57,6 @@ async def test_an_endpoint_gets_no_more_at_a_time_than_it_asked_for(client: Clie
 async def test_an_endpoint_gets_no_more_in_a_second_than_it_asked_for(client: Client, receiver: Receiver) -> None:
     tenant, rate = tenant_name(), 10
     await client.register(tenant, "slow", receiver.url + "/slow", rate_per_s=rate)
-    await asyncio.sleep(0.01)
     for number in range(40):
         await client.event(tenant, number)
     await until(lambda: len(receiver.at("/slow")) == 40, 30, "all of them")

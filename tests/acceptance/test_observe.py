@@ -12,7 +12,6 @@ from stack import SERVICES, Stack
 async def test_the_stats_pages_answer_while_events_flow(stack: Stack, client: Client, receiver: Receiver) -> None:
     tenant = tenant_name()
     await client.register(tenant, "ep-1", receiver.url + "/in")
-    await asyncio.sleep(0.002)
     for n in range(20):
         await client.event(tenant, n)
         for path in ("/", "/stats/", "/assignment/", "/lag/", "/healthz", "/readyz", "/metrics"):
@@ -78,7 +77,6 @@ async def test_sigterm_ends_an_egress_whose_receiver_hangs(
     async with Client(stack.kafka, stack.prefix) as client:
         await client.follow("results")
         await client.register(tenant, "ep-1", receiver.url + "/in")
-        await asyncio.sleep(0.01)
         await client.event(tenant, 1)
         await until(lambda: len(receiver.posts) == 1, 20, "a POST that hangs")
         assert await asyncio.to_thread(stack.stop, "egress") == 0
@@ -103,7 +101,6 @@ async def test_what_is_under_way_at_sigterm_is_committed_and_not_sent_again(
         await client.follow("results")
         for number in range(events):
             await client.register(tenant, f"ep-{number}", f"{receiver.url}/in-{number}")
-        await asyncio.sleep(0.01)
         await client.event(tenant, 1)
         await until(lambda: all(receiver.begun(f"/in-{n}") for n in range(events)), 20, "POSTs under way")
         stopping = asyncio.create_task(asyncio.to_thread(stack.stop, "egress"))

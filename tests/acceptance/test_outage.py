@@ -48,7 +48,6 @@ async def _outage(broker: LocalKafka, stack: Stack, receiver: Receiver) -> None:
     pids = {name: stack.pid(name) for name in SERVICES}
     async with Client(stack.kafka, stack.prefix) as client:
         await client.register(tenant, "ep-1", receiver.url + "/in")
-        await asyncio.sleep(0.01)
         for n in range(EVENTS):
             await client.event(tenant, n, id=f"e-{n}")
         # Away in the middle of it all, for longer than it takes to be told so.

@@ -1,7 +1,5 @@
 """Who gets an event is decided by the subscriptions as they stood when the event was appended."""
 
-import asyncio
-
 from plain import SECRET, Client, Receiver, tenant_name, until
 
 
@@ -12,8 +10,6 @@ async def test_an_event_right_after_a_registration_is_delivered_500_times_in_a_r
     run = tenant_name()
     for n in range(500):
         await client.register(f"{run}-{n}", "ep-1", receiver.url + "/in")
-        # In one and the same millisecond there is no order: the event must be later than the change.
-        await asyncio.sleep(0.002)
         await client.event(f"{run}-{n}", n)
     await until(lambda: len(client.results(run + "-0")) == 1, 30, "a first result")
     await until(
@@ -27,15 +23,13 @@ async def test_an_event_right_after_a_registration_is_delivered_500_times_in_a_r
 async def test_an_event_right_after_an_unregistration_is_never_delivered(client: Client, receiver: Receiver) -> None:
     await client.follow("results")
     run, marker = tenant_name(), tenant_name()
-    for n in range(100):
+    for n in range(500):
         await client.register(f"{run}-{n}", "ep-1", receiver.url + "/in")
         await client.change(f"{run}-{n}", "endpoint.unregistered", "ep-1")
-        await asyncio.sleep(0.002)
         await client.event(f"{run}-{n}", n)
     # Events of another tenant in every partition, later than all the others, tell when these have been judged.
     for n in range(40):
         await client.register(f"{marker}-{n}", "ep-1", receiver.url + "/marker")
-        await asyncio.sleep(0.002)
         await client.event(f"{marker}-{n}", n)
     await until(lambda: len(receiver.at("/marker")) == 40, 60, "the markers")
     assert receiver.at("/in") == []
@@ -47,7 +41,6 @@ async def test_the_states_of_an_endpoint_decide_what_becomes_of_events(client: C
 
     async def next_result(data: object) -> tuple[str, str | None]:
         seen = len(client.results(tenant))
-        await asyncio.sleep(0.002)
         await client.event(tenant, data)
         await until(lambda: len(client.results(tenant)) == seen + 1, 20, f"a result for {data}")
         result = client.results(tenant)[-1]
@@ -73,7 +66,6 @@ async def test_only_matching_event_types_reach_an_endpoint(client: Client, recei
         await client.register(
             tenant, endpoint_id, f"{receiver.url}/{endpoint_id}", subscriptions=[{"event_types": event_types}]
         )
-    await asyncio.sleep(0.002)
     for kind in ("invoice.paid", "invoice.paid.late", "order.made"):
         await client.event(tenant, 0, kind)
     await until(lambda: len(client.results(tenant)) >= 7, 20, "seven results")
@@ -93,7 +85,6 @@ async def test_both_secrets_sign_while_a_rotation_overlaps(client: Client, recei
     tenant, new = tenant_name(), "whsec_" + "QUJD" * 11
     await client.register(tenant, "ep-1", receiver.url + "/in")
     await client.change(tenant, "secret.rotated", "ep-1", secret=new, overlap_ms=60_000)
-    await asyncio.sleep(0.002)
     await client.event(tenant, 1)
     await until(lambda: len(receiver.at("/in")) == 1, 20, "a post")
     post = receiver.at("/in")[0]
@@ -105,7 +96,6 @@ async def test_cloudevents_reach_the_receiver_with_their_bytes(client: Client, r
     tenant = tenant_name()
     for endpoint_id, payload in (("plain", "standard"), ("whole", "cloudevents"), ("raw", "data")):
         await client.register(tenant, endpoint_id, f"{receiver.url}/{endpoint_id}", payload={"format": payload})
-    await asyncio.sleep(0.002)
     data = b'{"price": 1.10, "big": 123456789012345678901234567890}'
     await client.producer.send_and_wait(
         client.prefix + "events",

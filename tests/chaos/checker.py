@@ -32,7 +32,8 @@ class Observed:
 def owed(observed: Observed) -> set[tuple[str, str, str]]:
     """Tenant, event and endpoint of every delivery: the first endpoint takes all; the second while it is on.
 
-    A change counts for the events of later milliseconds, not for those of its own.
+    A change counts for the events of its own millisecond and of later ones; the load never sends an event before the
+    change in one millisecond, for it awaits each.
     """
     by_tenant: dict[str, list[Sent]] = defaultdict(list)
     for toggle in observed.toggles:
@@ -40,7 +41,7 @@ def owed(observed: Observed) -> set[tuple[str, str, str]]:
     made = set()
     for event in observed.events:
         made.add((event.tenant, event.name, "steady"))
-        before = [toggle for toggle in by_tenant[event.tenant] if toggle.at_ms < event.at_ms]
+        before = [toggle for toggle in by_tenant[event.tenant] if toggle.at_ms <= event.at_ms]
         if before and before[-1].name == "on":
             made.add((event.tenant, event.name, "toggled"))
     return made

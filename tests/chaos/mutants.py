@@ -34,10 +34,10 @@ def no_fence() -> None:
 def no_barrier() -> None:
     """The router judges by whatever changes it happens to know."""
 
-    async def hasty(self: RouterWork) -> bool:
+    async def hasty(self: RouterWork, time_ms: int) -> bool:
         return not self._stopping
 
-    RouterWork._reach_now = hasty  # type: ignore[method-assign]
+    RouterWork._reach = hasty  # type: ignore[method-assign]
 
 
 MUTANTS = {"commits-too-early": commits_too_early, "no-fence": no_fence, "no-barrier": no_barrier}

@@ -20,9 +20,11 @@ def record(times: list[int]) -> EndpointRecord:
 
 @settings(max_examples=40)
 @given(TIMES, st.integers(-1, 32))
-def test_an_event_is_judged_by_the_last_change_before_it(times: list[int], event_time_ms: int) -> None:
+def test_an_event_is_judged_by_the_last_change_of_its_millisecond_or_before(
+    times: list[int], event_time_ms: int
+) -> None:
     found = versions.as_of(record(times), event_time_ms)
-    before = [offset for offset, at_ms in enumerate(times) if at_ms < event_time_ms]
+    before = [offset for offset, at_ms in enumerate(times) if at_ms <= event_time_ms]
     assert (found.offset if found else None) == (before[-1] if before else None)
 
 
