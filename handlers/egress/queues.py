@@ -20,7 +20,7 @@ from streams.core.admission import Load
 #: Of so many turns of an endpoint, one goes to a retry even though first tries wait.
 RETRY_SHARE = 5
 #: Before an endpoint has answered once, an attempt counts as taking this long.
-FIRST_GUESS_MS = 100.0
+FIRST_GUESS_MS = 20.0
 SWEEP_S = 1.0
 
 
@@ -59,6 +59,7 @@ class EndpointQueue:
         self.limit = limit
         self.rate_per_s: float | None = None
         self.failures = 0
+        self._window = admission.FIRST_WINDOW
         self.ready = False
         self._turns = 0
         self._service_ms = FIRST_GUESS_MS
@@ -73,6 +74,11 @@ class EndpointQueue:
     def in_flight(self) -> int:
         """Attempts under way."""
         return len(self._started)
+
+    @property
+    def allowed(self) -> int:
+        """Attempts at a time that it gets just now."""
+        return min(self.limit, int(self._window))
 
     def load(self, now: float) -> Load:
         """What admission is decided on."""
@@ -99,6 +105,7 @@ class EndpointQueue:
         if failed is not None:
             self._service_ms += ((now - started) * 1_000 - self._service_ms) * 0.2
             self.failures = self.failures + 1 if failed else 0
+            self._window = admission.next_window(self._window, self.limit, failed=failed)
 
     def token_in_s(self, now: float) -> float:
         """How long until the endpoint's own rate lets another attempt start; 0.0 where it may now."""
@@ -170,7 +177,7 @@ class Dispatcher:
         while self._ready and len(self._tasks) < self._settings.in_flight:
             key, queue = self._ready.popleft()
             queue.ready = False
-            if not len(queue) or queue.in_flight >= queue.limit:
+            if not len(queue) or queue.in_flight >= queue.allowed:
                 continue
             if (pause_s := queue.token_in_s(now)) > 0:
                 queue.ready = True  # it rests, and the timer brings it back
@@ -226,7 +233,7 @@ class Dispatcher:
         self.pump()
 
     def _mark_ready(self, key: bytes, queue: EndpointQueue) -> None:
-        if not queue.ready and len(queue) and queue.in_flight < queue.limit:
+        if not queue.ready and len(queue) and queue.in_flight < queue.allowed:
             queue.ready = True
             self._ready.append((key, queue))
 

@@ -6,6 +6,21 @@ from dataclasses import dataclass
 MAX_WAIT_MS = 5_000
 MIN_DEFERRAL_MS = 5_000
 MAX_DEFERRAL_MS = 300_000
+#: A deferral doubles with so many failures in a row.
+FAILURES_A_STEP = 10
+
+
+#: How many attempts at a time an endpoint gets before it has answered once.
+FIRST_WINDOW = 2.0
+
+
+def next_window(window: float, limit: int, *, failed: bool) -> float:
+    """How many attempts at a time an endpoint gets after one has ended: one more, or half as many.
+
+    So an endpoint that hangs takes few of the process's places, and one that answers has all of its own soon (additive
+    increase, multiplicative decrease).
+    """
+    return max(1.0, window / 2) if failed else min(float(limit), window + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +54,5 @@ def may_wait(load: Load) -> bool:
 
 def deferral_ms(load: Load) -> int:
     """For how long to put it off: as long as it would wait, and longer with every failure in a row."""
-    backoff_ms = MIN_DEFERRAL_MS * 2 ** min(load.failures // max(1, load.limit), 10)
+    backoff_ms = MIN_DEFERRAL_MS * 2 ** min(load.failures // FAILURES_A_STEP, 10)
     return int(min(MAX_DEFERRAL_MS, max(MIN_DEFERRAL_MS, expected_wait_ms(load), backoff_ms)))

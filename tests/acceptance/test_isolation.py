@@ -66,3 +66,27 @@ async def test_an_endpoint_gets_no_more_in_a_second_than_it_asked_for(client: Cl
         for last in range(first, len(posts)):
             stretch_s = posts[last].at_s - posts[first].at_s
             assert last - first + 1 <= (stretch_s + 1.0) * rate + 1.5
+
+
+async def test_many_receivers_that_hang_leave_places_for_those_that_answer(client: Client, receiver: Receiver) -> None:
+    tenant, dead = tenant_name(), 30
+    releases = [receiver.hold.setdefault(f"/dead-{number}", asyncio.Event()) for number in range(dead)]
+    await client.follow("results")
+    for number in range(dead):
+        await client.register(tenant, f"dead-{number}", f"{receiver.url}/dead-{number}", timeout_ms=60_000)
+    # Thirty times ten would be more than the process has places for.
+    for number in range(20):
+        await client.event(tenant, number)
+    await until(lambda: all(receiver.begun(f"/dead-{number}") for number in range(dead)), 20, "attempts that hang")
+    other = tenant_name()
+    await client.register(other, "ok", receiver.url + "/ok")
+    began = time.monotonic()
+    for number in range(50):
+        await client.event(other, number)
+    await until(lambda: len(receiver.at("/ok")) == 50, 10, "the healthy receiver's deliveries")
+    assert time.monotonic() - began < 5
+    for release in releases:
+        release.set()
+    receiver.hold.clear()
+    await until(lambda: len(client.results(tenant)) == dead * 20, 60, "what was put off")
+    assert {(r["verdict"], r["attempt"]) for r in client.results(tenant)} == {("delivered", 1)}

@@ -58,3 +58,14 @@ def test_a_slow_endpoint_may_hold_five_seconds_of_work_and_no_more() -> None:
 def test_a_rate_lets_its_burst_through_at_once() -> None:
     assert admission.expected_wait_ms(Load(queued=10, service_ms=0, limit=100, rate_per_s=10)) == 0
     assert admission.expected_wait_ms(Load(queued=30, service_ms=0, limit=100, rate_per_s=10)) == 2_000
+
+
+@given(st.lists(st.booleans(), max_size=40), st.integers(1, 50))
+def test_a_window_stays_between_one_and_the_limit_and_answers_open_it_again(ends: list[bool], limit: int) -> None:
+    window = admission.FIRST_WINDOW
+    for failed in ends:
+        window = admission.next_window(window, limit, failed=failed)
+        assert 1 <= window <= max(limit, admission.FIRST_WINDOW)
+    for _ in range(limit):
+        window = admission.next_window(window, limit, failed=False)
+    assert window == limit
