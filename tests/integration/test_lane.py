@@ -1,5 +1,6 @@
 """The lane against a real Kafka: fences, transactions, and the truth of committed offsets."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 
@@ -38,9 +39,23 @@ def outputs(*values: bytes) -> list[Output]:
     return [Output(topics.RESULTS, b"k", value, [("h", b"1")], partition=0) for value in values]
 
 
-async def values(log: Log, partition: TopicPartition) -> list[bytes | None]:
-    end = (await log.stable_ends([partition]))[partition]
-    return [record.value async for records in log.read(partition, 0, end) for record in records]
+async def values(log: Log, partition: TopicPartition, count: int) -> list[bytes | None]:
+    """The committed values, once there are `count`: a commit is answered before its markers are written everywhere."""
+    found: list[bytes | None] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            end = (await log.stable_ends([partition]))[partition]
+            found = [record.value async for records in log.read(partition, 0, end) for record in records]
+    return found
+
+
+async def committed(log: Log, settings: Settings, offset: int) -> Committed:
+    """What the group `x` has committed for `events`, once it is `offset`."""
+    where = place(settings, topics.EVENTS)
+    async with asyncio.timeout(10):
+        while (found := (await log.committed(settings.group("x"), [where]))[where]).offset != offset:
+            await asyncio.sleep(0.05)
+    return found
 
 
 async def test_outputs_and_offsets_are_committed_together(settings: Settings, log: Log) -> None:
@@ -50,10 +65,8 @@ async def test_outputs_and_offsets_are_committed_together(settings: Settings, lo
     await lane.commit(batch)
     await lane.close()
     assert batch.written == [0, 1]
-    assert await values(log, place(settings)) == [b"1", b"2"]
-    assert await log.committed(settings.group("x"), [place(settings, topics.EVENTS)]) == {
-        place(settings, topics.EVENTS): Committed(7, "AQ==")
-    }
+    assert await values(log, place(settings), 2) == [b"1", b"2"]
+    assert await committed(log, settings, 7) == Committed(7, "AQ==")
 
 
 async def test_who_was_fenced_writes_nothing_any_more(settings: Settings, log: Log) -> None:
@@ -67,9 +80,9 @@ async def test_who_was_fenced_writes_nothing_any_more(settings: Settings, log: L
     await new.commit(Batch(outputs(b"new"), {}))
     await old.close()
     await new.close()
-    assert await values(log, place(settings)) == [b"old", b"new"]
-    committed = await log.committed(settings.group("x"), [place(settings, topics.EVENTS)])
-    assert committed[place(settings, topics.EVENTS)].offset is None
+    assert await values(log, place(settings), 2) == [b"old", b"new"]
+    where = place(settings, topics.EVENTS)
+    assert (await log.committed(settings.group("x"), [where]))[where].offset is None
 
 
 async def test_a_transaction_with_one_record_that_is_too_large_writes_nothing(settings: Settings, log: Log) -> None:
@@ -83,7 +96,7 @@ async def test_a_transaction_with_one_record_that_is_too_large_writes_nothing(se
     await lane.open()
     await lane.commit(Batch(outputs(b"after"), {}))
     await lane.close()
-    assert await values(log, place(settings)) == [b"after"]
+    assert await values(log, place(settings), 1) == [b"after"]
 
 
 async def test_the_high_watermark_counts_an_open_transaction_and_the_stable_end_does_not(
@@ -97,5 +110,5 @@ async def test_the_high_watermark_counts_an_open_transaction_and_the_stable_end_
     assert await log.high_watermark(place(settings)) == 1
     assert (await log.stable_ends([place(settings)]))[place(settings)] == 0
     await lane._producer.commit_transaction()
-    assert await values(log, place(settings)) == [b"open"]
+    assert await values(log, place(settings), 1) == [b"open"]
     await lane.close()
