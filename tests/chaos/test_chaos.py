@@ -28,7 +28,7 @@ async def test_no_promise_is_broken_by_kills_and_zombies(kafka: str, tmp_path: P
     assert {kind: count for kind, count in checker.check(observed).items() if count} == {}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(450)
 @pytest.mark.parametrize(
     ("mutant", "schedule", "seen"),
     [
@@ -50,11 +50,16 @@ async def test_the_checker_sees_a_guard_that_is_missing(
     kafka: str, tmp_path: Path, mutant: str, schedule: tuple[Fault, ...], seen: set[str]
 ) -> None:
     length_s = max((fault.at_s + fault.sleep_s for fault in schedule), default=0) + 3
-    observed, _ = await harness.run(
-        kafka, tmp_path, seed=2, length_s=length_s, schedule=schedule, mutant=mutant, delay_s=0.5
-    )
-    found = {kind for kind, count in checker.check(observed).items() if count}
-    assert found & seen, found
+    found: set[str] = set()
+    # A race that the guard would have won may go well once without it, but not three times.
+    for seed in (2, 3, 4):
+        observed, _ = await harness.run(
+            kafka, tmp_path, seed=seed, length_s=length_s, schedule=schedule, mutant=mutant, delay_s=0.5
+        )
+        found = {kind for kind, count in checker.check(observed).items() if count}
+        if found & seen:
+            return
+    pytest.fail(f"not seen; found {found}")
 
 
 def result(name: str, attempt: int = 1, verdict: str = "delivered", **more: object) -> dict[str, object]:
