@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from schemas.settings import Settings
 
@@ -61,24 +60,28 @@ def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafk
 
 
 def reader(
-    settings: Settings, isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+    settings: Settings,
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
+    *,
+    reset: Literal["earliest", "none"] = "earliest",
+    fetch_bytes: int = 1_048_576,
 ) -> AIOKafkaConsumer:
-    """A consumer without a group, to be assigned by hand."""
+    """A consumer without a group, to be assigned by hand. `reset`: what happens at an offset that is not there."""
     return AIOKafkaConsumer(
         **security(settings),
         isolation_level=isolation,
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        auto_offset_reset=reset,
         fetch_max_wait_ms=250,
-        max_partition_fetch_bytes=1_048_576,
+        max_partition_fetch_bytes=fetch_bytes,
         retry_backoff_ms=50,
     )
 
 
-def member(settings: Settings, service: str, *, fetch_bytes: int = 1_048_576) -> AIOKafkaConsumer:
+def member(settings: Settings, service: str, assignor: Any) -> AIOKafkaConsumer:
     """A member of the service's consumer group that commits nothing by itself.
 
-    With `HOOKFOLD_INSTANCE` it is a static member, so that a restart within the session timeout moves no partition.
+    With `HOOKFOLD_INSTANCE` it is a static member: after a crash it gets its partitions back as soon as it is there.
     """
     return AIOKafkaConsumer(
         **security(settings),
@@ -88,10 +91,9 @@ def member(settings: Settings, service: str, *, fetch_bytes: int = 1_048_576) ->
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         session_timeout_ms=settings.session_timeout_ms,
-        heartbeat_interval_ms=max(100, min(1_000, settings.session_timeout_ms // 10)),
-        partition_assignment_strategy=(StickyPartitionAssignor,),
-        fetch_max_wait_ms=500,
-        max_partition_fetch_bytes=fetch_bytes,
+        # A member learns at its next heartbeat that partitions are to be shared out anew: others wait for it.
+        heartbeat_interval_ms=max(100, min(300, settings.session_timeout_ms // 10)),
+        partition_assignment_strategy=(assignor,),
         retry_backoff_ms=50,
     )
 

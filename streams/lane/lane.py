@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
+from streams.lane.follower import Follower
 from streams.lane.health import Health
-from streams.lane.log import Log
+from streams.lane.log import Committed, Log, Truncated
 from streams.lane.transactor import Fenced, Transactor
 from streams.lane.work import Work
 
@@ -27,7 +28,7 @@ STILL_S = 10.0
 class Lane:
     """Owns partition `number` of a service's inputs from assignment to revocation.
 
-    `seek` is called with the next offset of each input whenever the feed must start over from there.
+    While it is open it follows what its work asks for.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Lane:
         work: Work,
         log: Log,
         health: Health,
-        seek: Callable[[Mapping[TopicPartition, int]], None],
+        follower: Follower,
         is_awake: Callable[[], bool] = lambda: True,
     ) -> None:
         self.number = number
@@ -51,7 +52,7 @@ class Lane:
         self._transactor = Transactor(settings, f"{self._group}-{number}", self._group)
         self._log = log
         self._health = health
-        self._seek = seek
+        self._follower = follower
         self._condition = f"lane-{number}"
         self._wake = asyncio.Event()
         #: No more is fed; and, when what was under way has ended, no more is to come.
@@ -60,24 +61,28 @@ class Lane:
         self._fresh = True
         self._progress = (-1, 0.0)
         self._doubted = False
+        self._lost = False
         work.notify = self._wake.set
         work.is_sure = lambda: self.open and is_awake()
         health.unready(self._condition, f"partition {number} is being opened")
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._group}-{number}")
 
-    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        """Hand records on. Those that come before the lane is open are dropped: it seeks when it opens."""
+    def fed(self, place: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]], position: int) -> None:
+        """See `Subscriber.fed`."""
         if self.open and not self._stopping:
-            self.work.feed(partition, records)
+            if records:
+                self._health.kafka_answered()
+                self.work.feed(place, records)
+            self.work.passed(place, position)
 
-    def passed(self, partition: TopicPartition, position: int) -> None:
-        """The feed's position."""
-        if self.open and not self._stopping:
-            self.work.passed(partition, position)
+    def wants(self, place: TopicPartition) -> bool:
+        """See `Subscriber.wants`."""
+        return self.open and not self._stopping and self.work.wants(place)
 
-    def wants(self, partition: TopicPartition) -> bool:
-        """False while the feed should pause."""
-        return self.open and not self._stopping and self.work.wants(partition)
+    def out_of_range(self, place: TopicPartition) -> None:
+        """See `Subscriber.out_of_range`: opening again finds out where to go on."""
+        self._lost = True
+        self._wake.set()
 
     def doubt(self) -> None:
         """The process was asleep for so long that the partition is somebody else's: act as if fenced already."""
@@ -119,11 +124,15 @@ class Lane:
             except Fenced:
                 logger.warning("lane.fenced group=%s partition=%d", self._group, self.number)
                 self._fresh, pause_s = True, FENCE_PAUSE_S
+            except Truncated as problem:
+                logger.error("lane.truncated group=%s partition=%d reason=%s", self._group, self.number, problem)
+                self._fresh, pause_s = True, REOPEN_PAUSE_S
             except Exception as problem:
                 logger.warning("lane.broken group=%s partition=%d reason=%r", self._group, self.number, problem)
                 pause_s = REOPEN_PAUSE_S
             finally:
                 self.open = False
+                self._follower.leave(self)
                 await self._transactor.close()
             if self._stopping:
                 return
@@ -136,14 +145,27 @@ class Lane:
         await self._transactor.open(await self._log.limits())
         committed = await self._log.committed(self._group, self.inputs)
         self._health.kafka_answered()
-        first = await self._log.earliest([tp for tp in self.inputs if committed[tp].offset is None])
-        next_offsets = await self.work.opened(committed, fresh=self._fresh)
-        # An offset that retention has already removed is no place to start from.
-        self._seek({tp: max(offset, first.get(tp, 0)) for tp, offset in next_offsets.items()})
-        self._fresh = self._doubted = False
+        places = {place: await self._start_of(place, known) for place, known in committed.items()}
+        offsets = await self.work.opened(places, fresh=self._fresh)
+        self._fresh = self._doubted = self._lost = False
         self.open = True
+        self._follower.follow(offsets, self)
         self._health.ready(self._condition)
         logger.info("lane.opened group=%s partition=%d", self._group, self.number)
+
+    async def _start_of(self, place: TopicPartition, known: Committed) -> Committed:
+        """What is committed, or where to begin instead when the log does not have that offset (any more)."""
+        first, end = await self._log.bounds(place)
+        if known.offset is None:
+            return Committed(first)
+        if known.offset > end:
+            reason = f"its end is {end}: the topic was made anew or lost its tail, and is read from its beginning"
+        elif known.offset < first:
+            reason = f"retention has removed {first - known.offset} records before it that nobody had read"
+        else:
+            return known
+        logger.error("lane.moved partition=%s-%d committed=%s start=%d reason=%s", *place, known.offset, first, reason)
+        return Committed(first)
 
     async def _commit(self) -> None:
         interval_s = self._settings.commit_interval_ms / 1000
@@ -157,6 +179,8 @@ class Lane:
             self._wake.clear()
             if self._doubted:
                 raise Fenced(f"partition {self.number}: asleep for longer than the session")
+            if self._lost:
+                raise Truncated("the next offset of an input is not in the log")
             batch = await self.work.collect()
             if batch is not None:
                 await self._transactor.commit(batch)

@@ -31,6 +31,10 @@ class Committed:
     metadata: str = ""
 
 
+class Truncated(Exception):
+    """The log is shorter than what has been read of it: the topic was made anew, or has lost its tail."""
+
+
 class Log:
     """Looks things up in the log over connections of its own, so that no look-up waits behind a long fetch."""
 
@@ -91,6 +95,10 @@ class Log:
         assert self._committed is not None
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             return dict(await self._committed.beginning_offsets(list(partitions)))
+
+    async def bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first offset that the partition still has, and its end, open transactions included."""
+        return (await self.earliest([partition]))[partition], await self.high_watermark(partition)
 
     async def stable_ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset up to which each partition can be read under `read_committed`."""

@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from schemas.settings import Settings
 from streams.core.outputs import Output, fitted
-from streams.lane import connections
+from streams.lane import connections, private
 from streams.lane.outputs import Batch
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Transactor:
                 return
         # A producer that cannot say goodbye still holds sockets and a task.
         with contextlib.suppress(Exception):
-            await producer._sender.close()
+            await private.abandon(producer)
         with contextlib.suppress(Exception):
             await producer.client.close()
 

@@ -27,7 +27,8 @@ class Work(Protocol):
         """The lane owns the partition and `committed` is the truth.
 
         `fresh`: forget everything held. Otherwise keep what is held, except what `committed` shows as done.
-        Returns the offset to read next for each input; an input that is left out is not sought.
+        Every offset in `committed` is set, and in the log. Returns the offset to read next for each input; an input
+        that is left out is not followed.
         """
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:

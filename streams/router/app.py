@@ -75,12 +75,17 @@ def make_app(settings: RouterSettings, health: Health, lanes: Lanes) -> faust.Ap
 
     @app.on_partitions_revoked.connect(weak=False)
     async def on_revoked(app: faust.App, revoked: set[TP], **_: Any) -> None:
-        health.unready("rebalance", "partitions are being shared out")
-        await lanes.close(list(lanes.open))
+        lanes.unsettled()
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def on_assigned(app: faust.App, assigned: set[TP], **_: Any) -> None:
+        # Faust goes on to see to its tables; lanes have nothing to wait for.
+        owned = {tp.partition for tp in assigned if tp.topic == settings.topic(topics.EVENTS)}
+        app.loop.create_task(lanes.own(owned))
 
     @app.on_rebalance_complete.connect(weak=False)
     async def on_complete(app: faust.App, **_: Any) -> None:
-        await lanes.own(tp.partition for tp in app.consumer.assignment() if tp.topic == settings.topic(topics.EVENTS))
+        lanes.settled()
 
     @app.on_before_shutdown.connect(weak=False)
     async def on_shutdown(app: faust.App, **_: Any) -> None:

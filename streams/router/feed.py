@@ -19,18 +19,23 @@ MAX_HINT_BYTES = 16 * 1_048_576
 #: After so much quiet of the whole process, or of this partition, a tail that was left out would have come.
 QUIET_S = 2.0
 PARTITION_QUIET_S = 10.0
+#: While no hints can come, the lane looks for itself this often.
+APART_S = 0.1
 
 
 class EventFeed:
     """Decides by offset alone: what is before `next` is dropped, what is missing is read again from the log.
 
-    `heard` gives the loop's time at which the process last got any hint.
+    `heard` gives the loop's time at which the process last got any hint; `is_apart` is true while it cannot get any.
     """
 
-    def __init__(self, log: Log, place: TopicPartition, heard: Callable[[], float]) -> None:
+    def __init__(
+        self, log: Log, place: TopicPartition, heard: Callable[[], float], is_apart: Callable[[], bool] = lambda: False
+    ) -> None:
         self._log = log
         self._place = place
         self._heard = heard
+        self._is_apart = is_apart
         self._hints: deque[Source] = deque()
         self._bytes = 0
         self._last_hint = 0.0
@@ -87,7 +92,9 @@ class EventFeed:
         """Read what was dropped, or what the feed may have left out: once it is quiet, that would have come."""
         now = asyncio.get_running_loop().time()
         quiet = now - self._heard() >= QUIET_S or now - self._last_hint >= PARTITION_QUIET_S
-        if not self._dropped and (not quiet or now - self._last_look < QUIET_S):
+        since_s = now - self._last_look
+        due = (quiet and since_s >= QUIET_S) or (self._is_apart() and since_s >= APART_S)
+        if not self._dropped and not due:
             return []
         self._last_look, self._dropped = now, False
         end = (await self._log.stable_ends([self._place]))[self._place]

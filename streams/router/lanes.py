@@ -9,10 +9,10 @@ from typing import Any
 
 from schemas.settings import RouterSettings
 from streams.core.outputs import Source
+from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.lane import Lane
 from streams.lane.log import Log
-from streams.router.follower import Follower
 from streams.router.keeper import Keeper
 from streams.router.work import RouterWork
 
@@ -27,10 +27,13 @@ class Lanes:
     def __init__(self, settings: RouterSettings, health: Health, log: Log, follower: Follower) -> None:
         self.open: dict[int, tuple[Lane, RouterWork]] = {}
         self.heard = 0.0
+        #: True while Faust shares partitions out, in which time it hands out nothing.
+        self.apart = True
         self._settings = settings
         self._health = health
         self._log = log
         self._follower = follower
+        self._owning = asyncio.Lock()
 
     def keepers(self) -> dict[int, Keeper]:
         """What is known of endpoints, by partition."""
@@ -55,13 +58,16 @@ class Lanes:
     async def own(self, partitions: Iterable[int]) -> None:
         """Own just these partitions."""
         wanted = set(partitions)
+        async with self._owning:
+            await self._own(wanted)
+
+    async def _own(self, wanted: set[int]) -> None:
         await self.close(set(self.open) - wanted)
         for number in sorted(wanted - set(self.open)):
-            work = RouterWork(self._settings, number, self._log, self._follower, lambda: self.heard)
+            work = RouterWork(self._settings, number, self._log, lambda: self.heard, lambda: self.apart)
             inputs = [work.events, work.changes]
-            lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, lambda _: None)
+            lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, self._follower)
             self.open[number] = (lane, work)
-        self._health.ready("rebalance")
         logger.info("group.assigned group=%s partitions=%s", self._settings.group(SERVICE), sorted(wanted))
 
     async def close(self, partitions: Iterable[int]) -> None:
@@ -69,8 +75,18 @@ class Lanes:
         closing = [self.open.pop(number)[0] for number in list(partitions) if number in self.open]
         await asyncio.gather(*(lane.close(self._settings.drain_ms / 1000) for lane in closing))
 
+    def unsettled(self) -> None:
+        """Faust begins to share partitions out. Lanes go on: the fence ends those that turn out to be another's."""
+        self.apart = True
+        self._health.unready("rebalance", "partitions are being shared out")
+
+    def settled(self) -> None:
+        """Faust hands out events again."""
+        self.apart = False
+        self._health.ready("rebalance")
+
     def tick(self, now_s: float) -> float:
-        """Once a second: let quiet lanes look for what they have not been fed. The longest stillness, in seconds."""
+        """Now and then: let quiet lanes look for what they have not been fed. The longest stillness, in seconds."""
         for lane, work in self.open.values():
             if lane.open:
                 work.notify()

@@ -11,11 +11,13 @@ from aiokafka.structs import TopicPartition
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams import provisioning
+from streams.lane.follower import Follower
 from streams.lane.group import Stalled
 from streams.lane.health import Health
 from streams.lane.log import Log
+from streams.router import private
 from streams.router.app import make_app
-from streams.router.follower import Follower
+from streams.router.feed import APART_S
 from streams.router.lanes import Lanes
 
 PING_INTERVAL_S = 3.0
@@ -61,12 +63,15 @@ async def serve(
             if app.should_stop:
                 raise Crashed(f"Faust has stopped: {app.crash_reason!r}")
             await asyncio.wait(
-                [stopping, *([] if starting.done() else [starting])], timeout=1.0, return_when=asyncio.FIRST_COMPLETED
+                [stopping, *([] if starting.done() else [starting])],
+                timeout=APART_S if lanes.apart else 1.0,
+                return_when=asyncio.FIRST_COMPLETED,
             )
     finally:
         for task in (listening, stopping):
             task.cancel()
         await lanes.close(list(lanes.open))
+        private.leave_when_stopped(app)
         await _stop(app, starting)
         await follower.stop()
         await log.stop()

@@ -23,7 +23,6 @@ from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
 from streams.router.feed import EventFeed
 from streams.router.folding import FAULT, Folding
-from streams.router.follower import Follower
 from streams.router.keeper import Keeper
 
 logger = logging.getLogger(__name__)
@@ -48,22 +47,27 @@ class RouterWork:
     """One partition of `events` and `subscriptions`, and the endpoints that they are about."""
 
     def __init__(
-        self, settings: RouterSettings, partition: int, log: Log, follower: Follower, heard: Callable[[], float]
+        self,
+        settings: RouterSettings,
+        partition: int,
+        log: Log,
+        heard: Callable[[], float],
+        is_apart: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`heard`: when the process last got any hint; `is_apart`: true while it cannot get any."""
         self.notify: Callable[[], None] = lambda: None
         self.is_sure: Callable[[], bool] = lambda: False
         self.partition = partition
         self.events = TopicPartition(settings.topic(topics.EVENTS), partition)
         self.changes = TopicPartition(settings.topic(topics.SUBSCRIPTIONS), partition)
         self.keeper = Keeper(TopicPartition(settings.topic(topics.ENDPOINTS), partition))
-        self.feed_of_events = EventFeed(log, self.events, heard)
+        self.feed_of_events = EventFeed(log, self.events, heard, is_apart)
         self.committed_events = 0
         self.committed_changes = 0
         self.applied = 0
         self._settings = settings
         self._folding = Folding(settings, self.keeper)
         self._log = log
-        self._follower = follower
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._pending_since_ms = 0
         self._swept = 0.0
@@ -73,23 +77,27 @@ class RouterWork:
 
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
         """See `Work.opened`. Whatever went before, everything is taken from the log: what was not committed is void."""
-        self._follower.leave(self.partition, self)
-        first = await self._log.earliest([self.events, self.changes])
-        self.committed_events = max(committed[self.events].offset or 0, first[self.events])
-        self.committed_changes = self.applied = max(committed[self.changes].offset or 0, first[self.changes])
+        self.committed_events = committed[self.events].offset or 0
+        self.committed_changes = self.applied = committed[self.changes].offset or 0
         self._folding.take()
         await self.keeper.load(self._log)
         await self._find_pending()
         await self._remember_ids()
         self.feed_of_events.reset(self.committed_events)
-        self._follower.follow(self.partition, self.applied, self)
-        return {}
+        return {self.changes: self.applied}
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        """Not used: hints come through `hint`."""
+        """See `Work.feed`: changes. Events come through `hint`."""
+        for record in records:
+            if record.offset >= self.applied:
+                self._folding.apply(source_of(record), self._pending_since_ms)
 
     def passed(self, partition: TopicPartition, position: int) -> None:
-        """Not used: the feed looks for itself."""
+        """See `Work.passed`."""
+        self.applied = max(self.applied, position)
+        self._moved += 1
+        self._applied_moved.set()
+        self.notify()
 
     def wants(self, partition: TopicPartition) -> bool:
         """See `Work.wants`; hints over the bound are dropped and read again."""
@@ -98,16 +106,6 @@ class RouterWork:
     def hint(self, record: Source) -> None:
         """An event that Faust has handed out."""
         self.feed_of_events.hint(record)
-        self.notify()
-
-    def changed(self, records: Sequence[ConsumerRecord[bytes, bytes]], position: int) -> None:
-        """See `Subscriber.changed`."""
-        for record in records:
-            if record.offset >= self.applied:
-                self._folding.apply(source_of(record), self._pending_since_ms)
-        self.applied = max(self.applied, position)
-        self._moved += 1
-        self._applied_moved.set()
         self.notify()
 
     async def collect(self) -> Batch | None:
@@ -161,7 +159,6 @@ class RouterWork:
         """See `Work.drain`: what is not judged stays in Kafka."""
         self._stopping = True
         self._applied_moved.set()
-        self._follower.leave(self.partition, self)
 
     def waiting(self) -> bool:
         """See `Work.waiting`."""
