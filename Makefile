@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos bench lock clean
+.PHONY: help install demo test check chaos stalls bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,9 @@ check: $(STAMP) ## format, lint, strict types, import layers, docs
 
 chaos: $(STAMP) ## kills, zombies and restarts by a seeded schedule (MINUTES=2 SEED=1), and the checker's account
 	MINUTES=$(or $(MINUTES),2) SEED=$(or $(SEED),1) $(BIN)/python -m tests.chaos
+
+stalls: $(STAMP) ## the longest wait of an event while processes come, go and crash
+	$(BIN)/python -m tests.bench.stalls
 
 bench: $(STAMP) ## measure, and verify what was measured
 	$(BIN)/python -m tests.bench

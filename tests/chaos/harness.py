@@ -24,6 +24,7 @@ from tests.chaos.plan import SERVICES, Fault
 
 TENANTS = 24
 SESSION_MS = 6_000
+MOST_INSTANCES = 3
 
 
 class Processes:
@@ -32,7 +33,8 @@ class Processes:
     def __init__(self, kafka: str, prefix: str, folder: Path, instances: int, mutant: str | None = None) -> None:
         self._folder = folder
         self._mutant = mutant
-        self._ports = {(name, index): free_port() for name in SERVICES for index in range(instances)}
+        self._ports = {(name, index): free_port() for name in SERVICES for index in range(MOST_INSTANCES)}
+        self._instances = instances
         self._running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HOOKFOLD_")},
@@ -49,8 +51,9 @@ class Processes:
     def start_all(self) -> None:
         """Topics, then every process."""
         subprocess.run([sys.executable, "-m", "compose.cli", "topics"], env=self._env, check=True, capture_output=True)
-        for name, index in self._ports:
-            self.start(name, index)
+        for name in SERVICES:
+            for index in range(self._instances):
+                self.start(name, index)
 
     def start(self, name: str, index: int) -> None:
         """One process; it keeps its name and its port for the run."""
@@ -66,6 +69,18 @@ class Processes:
             self._running[name, index] = subprocess.Popen(
                 command, env=env, stdout=log, stderr=log, start_new_session=True
             )
+
+    def kill(self, name: str, index: int) -> None:
+        """kill -9."""
+        process = self._running.pop((name, index))
+        process.kill()
+        process.wait()
+
+    def stop(self, name: str, index: int) -> int:
+        """SIGTERM; the exit status."""
+        process = self._running.pop((name, index))
+        process.terminate()
+        return process.wait(20)
 
     async def suffer(self, fault: Fault) -> None:
         """One fault; afterwards the process runs again."""
