@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from datetime import UTC, datetime
 
 from handlers.egress.client import Client, Request
@@ -20,6 +19,7 @@ from schemas.settings import EgressSettings
 from schemas.version import VERSION
 from streams import metrics
 from streams.core import admission
+from streams.lane import clock
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Attempts:
             return None
         settings = version.settings
         queue.rate_per_s = settings.rate_per_s
-        attempted_at_ms = int(time.time() * 1000)
+        attempted_at_ms = clock.now_ms()
         outcome = await self._client.send(self._request(delivery, settings, attempted_at_ms))
         result, made = settling.settle(
             delivery, settings, outcome, self._policy, attempted_at_ms=attempted_at_ms, draw=random.random()

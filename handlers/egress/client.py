@@ -20,6 +20,7 @@ from handlers.wire.outcome import Outcome
 from schemas.results import ErrorKind
 from schemas.settings import EgressSettings
 from streams.core import addresses
+from streams.lane import clock
 
 MAX_ANSWER_BYTES = 65_536
 KEEP_ALIVE_S = 60.0
@@ -96,9 +97,7 @@ class Client:
             if kind is None:
                 raise
             return outcome.classify_failure(kind, latency_ms=_since_ms(started))
-        return outcome.classify_response(
-            status, headers, body, latency_ms=_since_ms(started), now_ms=int(time.time() * 1000)
-        )
+        return outcome.classify_response(status, headers, body, latency_ms=_since_ms(started), now_ms=clock.now_ms())
 
     def _check(self, text: str) -> URL:
         """The URL, parsed. Raises `Blocked`: aiohttp dials a literal address without asking the resolver."""

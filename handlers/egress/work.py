@@ -19,6 +19,7 @@ from streams import metrics
 from streams.core import judging, offsets, outputs
 from streams.core.offsets import OffsetWindow
 from streams.core.outputs import Output
+from streams.lane import clock
 from streams.lane.log import Committed
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
@@ -164,7 +165,7 @@ class EgressWork:
 
     def put_off(self, item: Item, for_ms: int, cause: str) -> None:
         """See `Owner.put_off`."""
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         metrics.DEFERRED.labels(cause).inc()
         self.finish(item, [settling.wait(item.delivery, now_ms + for_ms, now_ms, self._settings.tiers_ms)])
 
@@ -198,7 +199,7 @@ class EgressWork:
             return
         item = Item(delivery, place, record.offset, self)
         self._held[(place, record.offset)] = item
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         early_ms = (delivery.due_at_ms or 0) - now_ms
         if early_ms > MAX_EARLY_MS:
             self.finish(item, [settling.wait(delivery, delivery.due_at_ms or 0, now_ms, self._settings.tiers_ms)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from streams import metrics
 from streams.core import delays, outputs
 from streams.core.offsets import OffsetWindow
 from streams.core.outputs import Output, Source
+from streams.lane import clock
 from streams.lane.log import Committed
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
@@ -99,7 +99,7 @@ class DelayerWork:
         """See `Work.collect`."""
         if self._stopping:
             return None
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         made: list[Output] = []
         touched = set()
         for place, chunk in self._chunks.items():
@@ -131,7 +131,7 @@ class DelayerWork:
 
     def waiting(self) -> bool:
         """See `Work.waiting`: true when something ought to have moved by now."""
-        now_ms = int(time.time() * 1000)
+        now_ms = clock.now_ms()
         return any(chunk and chunk[0].release_at_ms <= now_ms for chunk in self._chunks.values())
 
     def progress(self) -> int:
@@ -159,7 +159,7 @@ class DelayerWork:
             self._timer = None
         releases = [chunk[0].release_at_ms for chunk in self._chunks.values() if chunk]
         if releases and not self._stopping:
-            wait_s = max(0.0, min(releases) / 1000 - time.time())
+            wait_s = max(0.0, (min(releases) - clock.now_ms()) / 1000)
             # A clock that jumps must not leave the lane asleep for the length of the jump.
             self._timer = asyncio.get_running_loop().call_later(min(wait_s, 1.0), self._look)
 

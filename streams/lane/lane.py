@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
+from streams.lane import clock
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Committed, Log, Truncated
@@ -72,6 +73,7 @@ class Lane:
         if self.open and not self._stopping:
             if records:
                 self._health.kafka_answered()
+                clock.seen(records[-1].timestamp, records[-1].timestamp_type)
                 self.work.feed(place, records)
             self.work.passed(place, position)
 

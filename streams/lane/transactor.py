@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from schemas.settings import Settings
 from streams.core.outputs import Output, fitted
-from streams.lane import connections, private
+from streams.lane import clock, connections, private
 from streams.lane.outputs import Batch
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class Transactor:
 
     async def _write(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[int]:
         written = [-1] * len(outputs)
+        began_ms = clock.steady_ms()
         places: dict[TopicPartition, list[int]] = defaultdict(list)
         outputs = [fitted(output, self._limits) for output in outputs]
         for index, output in enumerate(outputs):
@@ -107,7 +108,9 @@ class Transactor:
         ]
         for futures in sent:
             for future, indexes in futures:
-                first = (await future).offset
+                answer = await future
+                clock.appended(answer.timestamp, answer.timestamp_type, began_ms)
+                first = answer.offset
                 for distance, index in enumerate(indexes):
                     written[index] = first + distance
         return written

@@ -18,6 +18,7 @@ from streams.core import judging, outputs, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
+from streams.lane import clock
 from streams.lane.log import Committed, Log
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
@@ -28,7 +29,7 @@ from streams.router.keeper import Keeper
 logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 2_000
-#: How far ahead of ours the broker's clock may be for events of its present millisecond to be waited for.
+#: How far behind Kafka's clock we may believe it to be for an event's millisecond to be waited for.
 MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
@@ -189,7 +190,7 @@ class RouterWork:
         by more than the longest wait leave just this undecided: see docs/adr/0007.
         """
         with metrics.BARRIER_S.time():
-            left_ms = time_ms + 1 - time.time() * 1000
+            left_ms = time_ms + 1 - clock.now_ms()
             if left_ms > 0:
                 await asyncio.sleep(min(left_ms, MAX_CLOCK_WAIT_MS) / 1000)
             end = await self._log.high_watermark(self.changes)
@@ -232,7 +233,7 @@ class RouterWork:
         if now - self._swept < TOMBSTONE_INTERVAL_S:
             return []
         self._swept = now
-        return self.keeper.gone_before(int(time.time() * 1000) - self._settings.history_ms)
+        return self.keeper.gone_before(clock.now_ms() - self._settings.history_ms)
 
     async def _remember_ids(self) -> None:
         """Rebuild the window of event ids from the log."""
@@ -240,7 +241,7 @@ class RouterWork:
         if not self._settings.dedupe_window_ms or not self._settings.dedupe_events:
             return
         # Events that wait are judged by the window before them, not before now.
-        since_ms = (self._pending_since_ms or int(time.time() * 1000)) - self._settings.dedupe_window_ms
+        since_ms = (self._pending_since_ms or clock.now_ms()) - self._settings.dedupe_window_ms
         start = await self._log.offset_at(self.events, since_ms)
         start = self.committed_events if start is None else min(start, self.committed_events)
         start = max(start, self.committed_events - self._settings.dedupe_events)
