@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from handlers.egress.client import Client, Request
 from handlers.egress.queues import EndpointQueue, Item
-from handlers.egress.view import EndpointView
+from handlers.egress.view import EndpointView, Unknown
 from handlers.egress.work import EgressWork
 from handlers.wire import payload, request, settling
 from handlers.wire.settling import Policy
@@ -45,6 +45,10 @@ class Attempts:
         work.begin()
         try:
             return await self._make(item, work, queue)
+        except Unknown as problem:
+            logger.warning("delivery.waits delivery_id=%s reason=%s", item.delivery.delivery_id, problem)
+            work.put_off(item, admission.MIN_DEFERRAL_MS, "unknown")
+            return None
         except Exception:
             logger.exception("delivery.faulted delivery_id=%s", item.delivery.delivery_id)
             work.put_off(item, admission.MIN_DEFERRAL_MS, "fault")

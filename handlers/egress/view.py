@@ -13,12 +13,22 @@ from aiokafka.structs import TopicPartition
 from schemas import topics
 from schemas.endpoints import EndpointRecord
 from schemas.settings import Settings
+from streams.core import marks
+from streams.core.marks import Mark
 from streams.lane import connections
 from streams.lane.log import Log
+from streams.router.lanes import SERVICE as ROUTER
 
 logger = logging.getLogger(__name__)
 
 MAX_PARSED = 10_000
+#: How often the router's commits are looked at: they say when `endpoints` was made anew.
+WATCH_INTERVAL_S = 5.0
+COMMITS_AGE_S = 1.0
+
+
+class Unknown(Exception):
+    """Whether the endpoint exists is not known: the topic that should tell is not whole just now."""
 
 
 class EndpointView:
@@ -33,6 +43,11 @@ class EndpointView:
         self._parsed: OrderedDict[bytes, EndpointRecord] = OrderedDict()
         self._positions: dict[TopicPartition, int] = dict.fromkeys(self._partitions, 0)
         self._moved = asyncio.Condition()
+        self._marks: dict[int, Mark] = {}
+        self._committed: dict[int, tuple[int | None, Mark]] = {}
+        self._committed_at = 0.0
+        self._again: set[TopicPartition] = set()
+        self._watching: asyncio.Task[None] | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -42,7 +57,9 @@ class EndpointView:
         await self._consumer.start()
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning(*self._partitions)
+        self._marks = {number: mark for number, (_, mark) in (await self._commits()).items()}
         ends = await self._log.stable_ends(self._partitions)
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
         self._task = asyncio.get_running_loop().create_task(self._follow(self._consumer))
         async with self._moved:
             await self._moved.wait_for(lambda: all(self._positions[place] >= end for place, end in ends.items()))
@@ -50,9 +67,9 @@ class EndpointView:
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in filter(None, (self._task, self._watching)):
+            task.cancel()
+            await asyncio.wait([task])
         await connections.disconnect(self._consumer)
 
     def peek(self, key: bytes) -> EndpointRecord | None:
@@ -72,6 +89,7 @@ class EndpointView:
     async def current(self, key: bytes, at_least: str) -> EndpointRecord | None:
         """The endpoint of now, at least as new as version `at_least` (`<partition>-<offset>`); None: it is gone.
 
+        Raises `Unknown` where the topic has lost what it should have.
         Where this process knows an older one, it reads to the end of the endpoint's partition first. The high watermark
         counts: the router's transaction may be visible in `deliveries` a moment before it is in `endpoints`.
         """
@@ -86,11 +104,59 @@ class EndpointView:
             end = await self._log.high_watermark(place)
             async with self._moved:
                 await self._moved.wait_for(lambda: is_new_enough() or self._positions[place] >= end)
+            if not is_new_enough():
+                await self._make_sure(place, offset)
         return self.peek(key)
+
+    async def _make_sure(self, place: TopicPartition, offset: int) -> None:
+        """Return where everything that the change at `offset` led to has been read, so that what is not there is gone.
+
+        Raises `Unknown` otherwise.
+        """
+        committed, mark = (await self._commits()).get(place.partition, (None, Mark()))
+        self._compare(place, mark)
+        whole = mark.position is not None and mark.position <= self._positions[place] and place not in self._again
+        if committed is None or committed <= offset or not whole:
+            position = self._positions[place]
+            raise Unknown(f"{place.topic}-{place.partition} was read to {position}, and should have {mark}")
+
+    async def _commits(self) -> dict[int, tuple[int | None, Mark]]:
+        """How far the router has applied changes, and what it says of `endpoints`, by partition; at most 1 s old."""
+        now = asyncio.get_running_loop().time()
+        if not self._committed or now - self._committed_at > COMMITS_AGE_S:
+            topic = self._settings.topic(topics.SUBSCRIPTIONS)
+            changes = [TopicPartition(topic, place.partition) for place in self._partitions]
+            found = await self._log.committed(self._settings.group(ROUTER), changes)
+            self._committed = {
+                place.partition: (known.offset, marks.read(known.metadata)) for place, known in found.items()
+            }
+            self._committed_at = now
+        return self._committed
+
+    async def _watch(self) -> None:
+        """See when a partition has been made anew: its offsets mean something else then."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            try:
+                commits = await self._commits()
+            except (TimeoutError, KafkaError):
+                continue
+            for place in self._partitions:
+                self._compare(place, commits[place.partition][1])
+
+    def _compare(self, place: TopicPartition, mark: Mark) -> None:
+        if mark.generation != self._marks.get(place.partition, Mark()).generation:
+            logger.warning("view.again partition=%s-%d reason=it was made anew", place.topic, place.partition)
+            self._again.add(place)
+        self._marks[place.partition] = mark
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             try:
+                for place in self._again:
+                    consumer.seek(place, 0)
+                    self._positions[place] = 0
+                self._again.clear()
                 fetched = await consumer.getmany(timeout_ms=100)
                 for records in fetched.values():
                     for record in records:

@@ -8,7 +8,7 @@ class Clock:
     """Kafka's time is `steady_ms + offset`; what is learned moves the offset no further than it has to.
 
     Hosts' clocks differ and jump. A retry's time is set by one process and awaited by another, so that both go by the
-    clock that stamps the records. Where the truth lies within bounds the clock is behind rather than ahead: never early.
+    clock that stamps the records. Within what is known it is behind rather than ahead: never early.
     """
 
     def __init__(self, steady_ms: float, wall_ms: float) -> None:

@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from streams import metrics
 from streams.core.outputs import Source
-from streams.lane.log import Log
+from streams.lane.log import Log, Truncated
 from streams.lane.sources import source_of
 
 MAX_HINTS = 5_000
@@ -52,6 +52,8 @@ class EventFeed:
 
     def hint(self, record: Source) -> None:
         """A record that has come. Over the bound it is dropped, and read again when its turn comes."""
+        if record.offset < self.next:
+            return  # no news, and not to be taken for any: a topic made anew begins from low offsets
         self._last_hint = asyncio.get_running_loop().time()
         if len(self._hints) < MAX_HINTS and self._bytes < MAX_HINT_BYTES:
             self._hints.append(record)
@@ -98,6 +100,8 @@ class EventFeed:
             return []
         self._last_look, self._dropped = now, False
         end = (await self._log.stable_ends([self._place]))[self._place]
+        if end < self.next and await self._log.high_watermark(self._place) < self.next:
+            raise Truncated(f"events-{self._place.partition} ends at {end}, and was read up to {self.next}")
         return await self._read(end, at_most) if end > self.next else []
 
     async def _read(self, end: int, at_most: int) -> list[Source]:

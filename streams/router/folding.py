@@ -19,10 +19,14 @@ FAULT = "a fault of Hookfold's own; its log says more"
 
 
 class Folding:
-    """The changes of one partition, on their way into its keeper. `made`: outputs that are not committed yet."""
+    """The changes of one partition, on their way into its keeper.
+
+    `made`: outputs that are not committed yet; `max_bytes`: the largest record that `endpoints` takes.
+    """
 
     def __init__(self, settings: RouterSettings, keeper: Keeper) -> None:
         self.made: list[Output] = []
+        self.max_bytes = outputs.MAX_BYTES[topics.ENDPOINTS]
         self._settings = settings
         self._keeper = keeper
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification)
@@ -70,7 +74,7 @@ class Folding:
         floor_ms = min(source.at_ms, pending_since_ms or source.at_ms) - self._settings.history_ms
         after = versions.prune(after, floor_ms)
         record = Output(topics.ENDPOINTS, b"", after.encode())
-        if not record.fits:
+        if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
         self._keeper.change(after)
         return None

@@ -60,6 +60,16 @@ class Keeper:
         return iter(list(self._values))
 
     @property
+    def place(self) -> TopicPartition:
+        """The partition of `endpoints`."""
+        return self._place
+
+    @property
+    def position(self) -> int:
+        """Everything before it is known."""
+        return self._position
+
+    @property
     def dirty(self) -> bool:
         """True while there is something to be committed."""
         return bool(self._dirty)
@@ -74,6 +84,16 @@ class Keeper:
             for record in records:
                 self._put(record.key or b"", record.value)
         self._position = max(self._position, end)
+
+    def reset(self) -> None:
+        """Know nothing: the topic is not the one that was read."""
+        self._values.clear()
+        self._by_tenant.clear()
+        self._gone.clear()
+        self._overlay.clear()
+        self._dirty.clear()
+        self._tenants.clear()
+        self._position = 0
 
     def value(self, key: bytes) -> bytes | None:
         """The committed value."""
@@ -102,10 +122,11 @@ class Keeper:
         self._overlay[key] = record
         self._dirty.add(key)
 
-    def snapshot(self) -> dict[bytes, bytes]:
-        """Key and value of everything changed since the last snapshot."""
-        dirty, self._dirty = self._dirty, set()
-        return {key: self._overlay[key].encode() for key in sorted(dirty)}
+    def snapshot(self, at_most: int | None = None) -> dict[bytes, bytes]:
+        """Key and value of what has changed since the last snapshot; with `at_most`, the rest is the next one's."""
+        taken = sorted(self._dirty)[:at_most]
+        self._dirty.difference_update(taken)
+        return {key: self._overlay[key].encode() for key in taken}
 
     def committed(self, written: dict[bytes, bytes | None], position: int) -> None:
         """`written` is in the topic, the last of it before `position`."""

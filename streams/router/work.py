@@ -19,12 +19,13 @@ from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
 from streams.lane import clock
-from streams.lane.log import Committed, Log
+from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
 from streams.router.feed import EventFeed
 from streams.router.folding import FAULT, Folding
 from streams.router.keeper import Keeper
+from streams.router.rebuild import Rebuild
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class RouterWork:
         self.applied = 0
         self._settings = settings
         self._folding = Folding(settings, self.keeper)
+        self._rebuild = Rebuild(log, self.keeper, self._folding, self.changes)
         self._log = log
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._pending_since_ms = 0
@@ -81,10 +83,12 @@ class RouterWork:
         self.committed_events = committed[self.events].offset or 0
         self.committed_changes = self.applied = committed[self.changes].offset or 0
         self._folding.take()
-        await self.keeper.load(self._log)
+        self._folding.max_bytes = (await self._log.limits()).get(topics.ENDPOINTS, self._folding.max_bytes)
         await self._find_pending()
+        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending_since_ms)
         await self._remember_ids()
         self.feed_of_events.reset(self.committed_events)
+        self.notify()
         return {self.changes: self.applied}
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
@@ -113,6 +117,9 @@ class RouterWork:
         """See `Work.collect`. Nothing is answered from a state older than the changes there are by now."""
         if self._stopping:
             return None
+        if self._rebuild.active:
+            endpoints, commit = self._rebuild.part(self.committed_changes)
+            return Batch(self._records(endpoints), {self.changes: commit}, token=Snapshot({**endpoints}))
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
         if events and not await self._reach(max(event.at_ms for event in events)):
             return None
@@ -137,20 +144,23 @@ class RouterWork:
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
             return None
         self._folding.take()
-        made += [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
+        made += self._records(written)
         commits = {
             self.events: OffsetAndMetadata(next_event, ""),
-            self.changes: OffsetAndMetadata(applied, ""),
+            self.changes: self._rebuild.commit(applied, len(written)),
         }
         return Batch(made, commits, token=Snapshot(written))
 
     def settled(self, batch: Batch) -> None:
         """See `Work.settled`."""
         assert isinstance(batch.token, Snapshot)
-        count = len(batch.token.written)
-        position = max(batch.written[-count:], default=-1) + 1 if count else 0
-        self.keeper.committed(batch.token.written, position)
-        self.committed_events = batch.offsets[self.events].offset
+        places = batch.written[len(batch.written) - len(batch.token.written) :]
+        if places and places[0] < self.keeper.position:
+            raise Truncated(f"endpoints-{self.partition} was written at {places[0]} although it was known further")
+        self.keeper.committed(batch.token.written, max(places, default=-1) + 1)
+        self._rebuild.settled()
+        if self.events in batch.offsets:
+            self.committed_events = batch.offsets[self.events].offset
         self.committed_changes = batch.offsets[self.changes].offset
         self._moved += 1
         if self.waiting():
@@ -194,10 +204,15 @@ class RouterWork:
             if left_ms > 0:
                 await asyncio.sleep(min(left_ms, MAX_CLOCK_WAIT_MS) / 1000)
             end = await self._log.high_watermark(self.changes)
+            if end < self.applied:
+                raise Truncated(f"subscriptions-{self.partition} ends at {end}, and was read up to {self.applied}")
             while self.applied < end and not self._stopping:
                 self._applied_moved.clear()
                 await self._applied_moved.wait()
         return not self._stopping
+
+    def _records(self, written: Mapping[bytes, bytes | None]) -> list[Output]:
+        return [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
 
     def _judge(self, source: Source) -> Sequence[Output]:
         moved = judging.misplaced(source, topics.EVENTS, self._settings.partitions)
