@@ -118,12 +118,26 @@ class WrongTopics(Exception):
     """A topic exists with the wrong number of partitions: joining it would mix partitions up."""
 
 
+async def missing_topics(admin: AIOKafkaAdminClient, settings: Settings) -> str:
+    """A line that names what is missing, empty where nothing is. Raises `WrongTopics`, and aiokafka's errors."""
+    names = [settings.topic(topic.name) for topic in topic_map(settings.tiers_ms)]
+    missing = sorted(set(names) - set(await admin.list_topics()))
+    if missing:
+        return f"topics are missing (run `hookfold topics`): {', '.join(missing)}"
+    for found in await admin.describe_topics(names):
+        if len(found["partitions"]) != settings.partitions:
+            raise WrongTopics(
+                f"{found['topic']} has {len(found['partitions'])} partitions, "
+                f"HOOKFOLD_PARTITIONS is {settings.partitions}"
+            )
+    return ""
+
+
 async def wait_for_topics(settings: Settings, stop: asyncio.Event) -> None:
     """Return when Kafka answers and has every topic, or `stop` is set. Raises `WrongTopics`."""
-    names = [settings.topic(topic.name) for topic in topic_map(settings.tiers_ms)]
     said = ""
     while not stop.is_set():
-        waiting = await _missing(settings, names)
+        waiting = await _waiting(settings)
         if not waiting:
             return
         if waiting != said:
@@ -132,23 +146,15 @@ async def wait_for_topics(settings: Settings, stop: asyncio.Event) -> None:
         await asyncio.sleep(WAIT_S)
 
 
-async def _missing(settings: Settings, names: list[str]) -> str:
+async def _waiting(settings: Settings) -> str:
     """What keeps a process from starting, in a line; empty when nothing does."""
     admin = connections.admin(settings)
     try:
         await admin.start()
-        missing = sorted(set(names) - set(await admin.list_topics()))
-        if missing:
-            return f"topics are missing (run `hookfold topics`): {', '.join(missing)}"
-        described = await admin.describe_topics(names)
+        return await missing_topics(admin, settings)
+    except WrongTopics:
+        raise
     except Exception as problem:
         return f"Kafka at {settings.kafka} does not answer: {problem}"
     finally:
         await admin.close()
-    for found in described:
-        if len(found["partitions"]) != settings.partitions:
-            raise WrongTopics(
-                f"{found['topic']} has {len(found['partitions'])} partitions, "
-                f"HOOKFOLD_PARTITIONS is {settings.partitions}"
-            )
-    return ""

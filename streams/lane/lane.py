@@ -12,15 +12,17 @@ from schemas.settings import Settings
 from streams.lane import clock
 from streams.lane.follower import Follower
 from streams.lane.health import Health
-from streams.lane.log import Committed, Log, Truncated
+from streams.lane.log import Committed, Log, MissingTopics, Truncated
 from streams.lane.transactor import Fenced, Transactor
 from streams.lane.work import Work
+from streams.provisioning import WrongTopics
 
 logger = logging.getLogger(__name__)
 
 #: After a fence the group needs a moment to notice who left; two holders would otherwise fence each other in turns.
 FENCE_PAUSE_S = 4.0
 REOPEN_PAUSE_S = 1.0
+MAX_REOPEN_PAUSE_S = 5.0
 LAST_COMMIT_S = 3.0
 #: A lane that stands still for so long makes its process unready; for how long it may, is a setting.
 STILL_S = 10.0
@@ -48,6 +50,8 @@ class Lane:
         self.inputs = tuple(inputs)
         self.work = work
         self.open = False
+        #: What no other opening can mend: the process has to end.
+        self.wrong: WrongTopics | None = None
         self._settings = settings
         self._group = settings.group(service)
         self._transactor = Transactor(settings, f"{self._group}-{number}", self._group)
@@ -106,7 +110,12 @@ class Lane:
         self._health.ready(f"still-{self.number}")
 
     def stalled_s(self, now_s: float) -> float:
-        """For how long an open lane has had work waiting and moved nothing; 0.0 where it moves or waits for Kafka."""
+        """For how long an open lane has had work waiting and moved nothing; 0.0 where it moves or waits for Kafka.
+
+        Raises `WrongTopics` where the lane has found that.
+        """
+        if self.wrong is not None:
+            raise self.wrong
         moved = self.work.progress()
         if not self.open or not self.work.waiting() or moved != self._progress[0]:
             self._progress = (moved, now_s)
@@ -118,10 +127,12 @@ class Lane:
         return still_s
 
     async def _run(self) -> None:
+        broken_pause_s = REOPEN_PAUSE_S
         while True:
             pause_s = 0.0
             try:
                 await self._open()
+                broken_pause_s = REOPEN_PAUSE_S
                 await self._commit()
             except Fenced:
                 logger.warning("lane.fenced group=%s partition=%d", self._group, self.number)
@@ -129,9 +140,16 @@ class Lane:
             except Truncated as problem:
                 logger.error("lane.truncated group=%s partition=%d reason=%s", self._group, self.number, problem)
                 self._fresh, pause_s = True, REOPEN_PAUSE_S
+            except WrongTopics as problem:
+                self.wrong = problem
+                return
+            except MissingTopics as problem:
+                logger.warning("lane.waiting group=%s partition=%d reason=%s", self._group, self.number, problem)
+                pause_s = MAX_REOPEN_PAUSE_S
             except Exception as problem:
                 logger.warning("lane.broken group=%s partition=%d reason=%r", self._group, self.number, problem)
-                pause_s = REOPEN_PAUSE_S
+                pause_s = broken_pause_s
+                broken_pause_s = min(2 * broken_pause_s, MAX_REOPEN_PAUSE_S)
             finally:
                 self.open = False
                 self._follower.leave(self)
@@ -144,6 +162,7 @@ class Lane:
                 return
 
     async def _open(self) -> None:
+        await self._log.check_topics()
         await self._transactor.open(await self._log.limits())
         committed = await self._log.committed(self._group, self.inputs)
         self._health.kafka_answered()

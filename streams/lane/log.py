@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 15.0
 LIMITS_AGE_S = 60.0
+TOPICS_AGE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class Committed:
 
 class Truncated(Exception):
     """The log is shorter than what has been read of it: the topic was made anew, or has lost its tail."""
+
+
+class MissingTopics(Exception):
+    """Topics that are needed do not exist (any more)."""
 
 
 class Log:
@@ -49,6 +54,7 @@ class Log:
         self._asking: asyncio.Task[None] | None = None
         self._limits: Mapping[str, int] = {}
         self._limits_read = 0.0
+        self._topics_checked = float("-inf")
 
     async def start(self) -> None:
         """Connect. Raises aiokafka's errors where Kafka does not answer."""
@@ -89,6 +95,17 @@ class Log:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 self._limits, self._limits_read = await provisioning.record_limits(self._admin, self._settings), now
         return self._limits
+
+    async def check_topics(self) -> None:
+        """Raise `MissingTopics`, or `WrongTopics` where one has come back with other partitions; asked once in 5 s."""
+        assert self._admin is not None
+        now = asyncio.get_running_loop().time()
+        if now - self._topics_checked > TOPICS_AGE_S:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                missing = await provisioning.missing_topics(self._admin, self._settings)
+            if missing:
+                raise MissingTopics(missing)
+            self._topics_checked = now
 
     async def earliest(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that each partition still has."""

@@ -25,6 +25,7 @@ class Post:
     headers: dict[str, str]
     body: bytes
     at_s: float
+    query: dict[str, str]
 
     def verify(self, secret: str = SECRET) -> Any:
         """The body, verified by the official library. Raises where the signature is bad."""
@@ -58,7 +59,7 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        post = Post(request.path, headers, await request.read(), time.time())
+        post = Post(request.path, headers, await request.read(), time.time(), dict(request.query))
         self.posts.append(post)
         self._begun.append(request.path)
         if self.delay_s:
@@ -80,14 +81,21 @@ class Receiver:
 class Client:
     """Produces changes and events, and collects what Hookfold writes, under read_committed."""
 
-    def __init__(self, kafka: str, prefix: str) -> None:
+    def __init__(self, kafka: str, prefix: str, patient_ms: int = 40_000) -> None:
+        """`patient_ms`: how long a record waits for Kafka before it counts as not sent."""
         self._kafka = kafka
+        self._patient_ms = patient_ms
         self.prefix = prefix
         self.records: dict[str, list[Any]] = defaultdict(list)
         self._readers: dict[str, tuple[AIOKafkaConsumer, asyncio.Task[None]]] = {}
 
     async def __aenter__(self) -> Self:
-        self.producer = AIOKafkaProducer(bootstrap_servers=self._kafka, acks="all", max_request_size=9_000_000)
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=self._kafka,
+            enable_idempotence=True,
+            max_request_size=9_000_000,
+            request_timeout_ms=self._patient_ms,
+        )
         await self.producer.start()
         return self
 

@@ -17,7 +17,7 @@ from stack import free_port
 
 from compose.kafka import LocalKafka
 from streams.core.partitioning import partition_of
-from tests.chaos.harness import Processes
+from tests.chaos.processes import Processes
 
 TENANTS = 40
 PARTITIONS = 4

@@ -22,6 +22,7 @@ def main() -> int:
             harness.run(
                 broker.bootstrap,
                 Path(name),
+                broker=broker,
                 seed=seed,
                 length_s=length_s,
                 schedule=plan.faults(seed, length_s, 2),
@@ -35,6 +36,9 @@ def main() -> int:
     print(f"events {len(observed.events)}, changes {len(observed.toggles)}, results {len(observed.results)}, "
           f"POSTs {len(observed.posts)}, of them repeated {checker.repeated_posts(observed)}, "
           f"latest retry {checker.latest_ms(observed)} ms")  # fmt: skip
+    if observed.resumed_s:
+        print(f"first result after Kafka's {len(observed.resumed_s)} returns: at the latest after "
+              f"{max(observed.resumed_s):.1f} s")  # fmt: skip
     print("violations: " + ", ".join(f"{kind} {count}" for kind, count in violations.items()))
     return 1 if any(violations.values()) else 0
 

@@ -1,123 +1,116 @@
-"""A run: processes, load, faults, and what was observed. Talks to 127.0.0.1 only, and ends what it started by pid."""
+"""A run: load, faults, and what was observed. Talks to 127.0.0.1 only, and ends what it started by pid."""
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from plain import Client, Post, Receiver
-from stack import free_port
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from tests.chaos import plan
-from tests.chaos.checker import Observed, Sent
-from tests.chaos.plan import SERVICES, Fault
+from compose.kafka import LocalKafka
+from tests.chaos import plan, reading
+from tests.chaos.checker import Observed, Posted
+from tests.chaos.plan import Fault
+from tests.chaos.processes import Processes
 
 TENANTS = 24
-SESSION_MS = 6_000
-MOST_INSTANCES = 3
+#: The load's own producer outlives every outage; Kafka drops what it sends twice.
+PATIENT_MS = 300_000
+#: A flood fills the buffers of whoever has to write it on.
+FLOOD_EVENTS = 400
+FLOOD_BYTES = 20_000
+STROKE_S = (0.1, 0.9)
 
 
-class Processes:
-    """`instances` of each service. `mutant`: a module that is run instead of the command line, to spoil it."""
+class Run:
+    """`broker` None: faults of Kafka's cannot be made."""
 
-    def __init__(self, kafka: str, prefix: str, folder: Path, instances: int, mutant: str | None = None) -> None:
-        self._folder = folder
-        self._mutant = mutant
-        self._ports = {(name, index): free_port() for name in SERVICES for index in range(MOST_INSTANCES)}
-        self._instances = instances
-        self._running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
-        self._env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("HOOKFOLD_")},
-            "HOOKFOLD_KAFKA": kafka,
-            "HOOKFOLD_PREFIX": prefix,
-            "HOOKFOLD_PARTITIONS": "4",
-            "HOOKFOLD_ALLOW_HTTP": "1",
-            "HOOKFOLD_ALLOW_NETWORKS": "127.0.0.0/8",
-            "HOOKFOLD_RETRY_JITTER": "0",
-            "HOOKFOLD_RETRY_SCHEDULE": ",".join(plan.SCHEDULE),
-            "HOOKFOLD_SESSION_TIMEOUT_MS": str(SESSION_MS),
-        }
-
-    def start_all(self) -> None:
-        """Topics, then every process."""
-        subprocess.run([sys.executable, "-m", "compose.cli", "topics"], env=self._env, check=True, capture_output=True)
-        for name in SERVICES:
-            for index in range(self._instances):
-                self.start(name, index)
-
-    def start(self, name: str, index: int) -> None:
-        """One process; it keeps its name and its port for the run."""
-        env = {
-            **self._env,
-            "HOOKFOLD_INSTANCE": str(index),
-            f"HOOKFOLD_{name.upper()}_PORT": str(self._ports[name, index]),
-            "HOOKFOLD_DATA_DIR": str(self._folder / f"{name}-{index}"),
-        }
-        module = [self._mutant] if self._mutant else []
-        command = [sys.executable, "-m", *(["tests.chaos.mutants", *module] if module else ["compose.cli"]), name]
-        with (self._folder / f"{name}-{index}.log").open("ab") as log:
-            self._running[name, index] = subprocess.Popen(
-                command, env=env, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def kill(self, name: str, index: int) -> None:
-        """kill -9."""
-        process = self._running.pop((name, index))
-        process.kill()
-        process.wait()
-
-    def stop(self, name: str, index: int) -> int:
-        """SIGTERM; the exit status."""
-        process = self._running.pop((name, index))
-        process.terminate()
-        return process.wait(20)
+    def __init__(
+        self, kafka: str, processes: Processes, client: Client, broker: LocalKafka | None, observed: Observed
+    ) -> None:
+        self.done: Counter[str] = Counter()
+        self._kafka = kafka
+        self._processes = processes
+        self._client = client
+        self._broker = broker
+        self._observed = observed
+        self._loads: list[asyncio.Task[None]] = []
 
     async def suffer(self, fault: Fault) -> None:
-        """One fault; afterwards the process runs again."""
-        process = self._running[fault.service, fault.index]
+        """One fault; afterwards everything runs as before."""
         match fault.kind:
             case "zombie":
-                process.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(fault.sleep_s)
-                process.send_signal(signal.SIGCONT)
+                await self._processes.sleep(fault.service, fault.index, fault.for_s)
             case "kill":
-                process.kill()
-                await asyncio.to_thread(process.wait)
-                self.start(fault.service, fault.index)
+                await asyncio.to_thread(self._processes.kill, fault.service, fault.index)
+                self._processes.start(fault.service, fault.index)
             case "term":
-                process.terminate()
-                await asyncio.to_thread(process.wait, 20)
-                self.start(fault.service, fault.index)
+                await asyncio.to_thread(self._processes.stop, fault.service, fault.index)
+                self._processes.start(fault.service, fault.index)
+            case "scale":
+                self._processes.start(fault.service, 2)
+                await asyncio.sleep(fault.for_s)
+                await asyncio.to_thread(self._processes.stop, fault.service, 2)
+            case "kafka-stop" | "kafka-kill":
+                await self._absence(fault)
+            case "slow-disk":
+                await self._stutter(fault.for_s)
+            case "flood":
+                await self._flood(fault.for_s)
+        self.done[
+            f"{fault.kind} {fault.service}".strip() + (f" {fault.for_s:g} s" if "stop" in fault.kind else "")
+        ] += 1
+        self.done["ended by itself"] += self._processes.revive()
 
-    def revive(self) -> int:
-        """Start again what ended by itself; how many did."""
-        ended = [key for key, process in self._running.items() if process.poll() is not None]
-        for name, index in ended:
-            self.start(name, index)
-        return len(ended)
+    async def _absence(self, fault: Fault) -> None:
+        assert self._broker is not None, "this run has no Kafka of its own"
+        since_ms = int(time.time() * 1000)
+        if fault.kind == "kafka-kill":
+            os.kill(self._broker.pid, signal.SIGKILL)
+        await asyncio.to_thread(self._broker.stop)
+        await asyncio.sleep(fault.for_s)
+        await asyncio.to_thread(self._broker.start)
+        self._observed.kafka_away_ms.append((since_ms, int(time.time() * 1000)))
+        count, began = len(self._client.records["results"]), time.monotonic()
+        while len(self._client.records["results"]) == count and time.monotonic() - began < 60:
+            await asyncio.sleep(0.1)
+        self._observed.resumed_s.append(time.monotonic() - began)
 
-    def close(self) -> None:
-        """End all of them."""
-        for process in self._running.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in self._running.values():
+    async def _stutter(self, for_s: float) -> None:
+        """Kafka stands still again and again, as one whose disk does."""
+        assert self._broker is not None, "this run has no Kafka of its own"
+        until = time.monotonic() + for_s
+        while time.monotonic() < until:
+            os.kill(self._broker.pid, signal.SIGSTOP)
             try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                await asyncio.sleep(random.uniform(*STROKE_S))
+            finally:
+                os.kill(self._broker.pid, signal.SIGCONT)
+            await asyncio.sleep(random.uniform(*STROKE_S) / 3)
+
+    async def _flood(self, for_s: float) -> None:
+        """A heap of large events at once, and Kafka stands still while they should be written on."""
+        assert self._broker is not None, "this run has no Kafka of its own"
+        number = sum(1 for name in self._observed.acknowledged if name.startswith("flood"))
+        sending = [
+            asyncio.create_task(
+                send_event(self._client, self._observed, f"t{n % TENANTS}", f"flood{number + n}", "x" * FLOOD_BYTES)
+            )
+            for n in range(FLOOD_EVENTS)
+        ]
+        await asyncio.sleep(0.5)
+        os.kill(self._broker.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            os.kill(self._broker.pid, signal.SIGCONT)
+        await asyncio.gather(*sending)
 
 
 async def run(
@@ -127,6 +120,7 @@ async def run(
     seed: int,
     length_s: float,
     schedule: Sequence[Fault],
+    broker: LocalKafka | None = None,
     instances: int = 2,
     mutant: str | None = None,
     delay_s: float = 0.05,
@@ -138,26 +132,26 @@ async def run(
     """
     prefix = f"chaos-{os.getpid()}-{seed}-{time.monotonic_ns() % 10**6}."
     processes = Processes(kafka, prefix, folder, instances, mutant)
-    observed, done = Observed(), Counter[str]()
+    observed = Observed()
     await asyncio.to_thread(processes.start_all)
     try:
-        async with Receiver() as receiver, Client(kafka, prefix) as client:
+        async with Receiver() as receiver, Client(kafka, prefix, PATIENT_MS) as client:
             receiver.answers["/in"] = lambda post: _answer(post, observed)
             receiver.delay_s = delay_s
-            await client.follow("results", "rejected")
-            loading = asyncio.create_task(_load(client, receiver.url + "/in", observed, seed, length_s))
+            await client.follow("results")
+            running = Run(kafka, processes, client, broker, observed)
             began = time.monotonic()
+            loading = asyncio.create_task(_load(client, receiver.url + "/in", observed, seed, began + length_s))
             for fault in schedule:
                 await asyncio.sleep(max(0.0, began + fault.at_s - time.monotonic()))
-                say(f"{fault.at_s:5.1f} s  {fault.kind:6} {fault.service}-{fault.index}")
-                await processes.suffer(fault)
-                done[f"{fault.kind} {fault.service}"] += 1
-                done["ended by itself"] += processes.revive()
+                say(f"{fault.at_s:6.1f} s  {fault.kind:10} {fault.service} {fault.index} {fault.for_s:g} s")
+                await running.suffer(fault)
             await loading
-            await _settle(client, observed)
+            await _settle(client)
+        await reading.fill(kafka, prefix, observed)
     finally:
         await asyncio.to_thread(processes.close)
-    return observed, done
+    return observed, running.done
 
 
 def _answer(post: Post, observed: Observed) -> int:
@@ -166,46 +160,45 @@ def _answer(post: Post, observed: Observed) -> int:
         post.verify()
     except WebhookVerificationError:
         observed.bad_signatures += 1
-    observed.posts.append((webhook_id, attempt))
+    observed.posts.append(Posted(webhook_id, attempt, int(post.query.get("number", 0))))
     return plan.answer(webhook_id, attempt)
 
 
-async def _load(client: Client, url: str, observed: Observed, seed: int, length_s: float) -> None:
-    """Events at some 100/s, and second endpoints that come and go between them."""
+async def send_event(client: Client, observed: Observed, tenant: str, name: str, data: object) -> None:
+    """Send one event and note that Kafka has it."""
+    await client.event(tenant, data, id=name)
+    observed.acknowledged.add(name)
+
+
+async def _load(client: Client, url: str, observed: Observed, seed: int, until: float) -> None:
+    """Events at some 100/s, and second endpoints that come and go between them, each time at another URL."""
     draw = random.Random(seed)
     tenants = [f"t{number}" for number in range(TENANTS)]
     on = dict.fromkeys(tenants, False)
     for tenant in tenants:
         await client.register(tenant, "steady", url)
     await asyncio.sleep(0.05)
-    until = time.monotonic() + length_s
-    number = 0
+    number = registrations = 0
     while time.monotonic() < until:
         tenant = draw.choice(tenants)
         if draw.random() < 0.15:
             on[tenant] = not on[tenant]
             if on[tenant]:
-                record = await client.register(tenant, "toggled", url)
+                registrations += 1
+                await client.register(tenant, "toggled", f"{url}?number={registrations}")
             else:
-                record = await client.change(tenant, "endpoint.unregistered", "toggled")
-            observed.toggles.append(Sent(tenant, "on" if on[tenant] else "off", record.timestamp))
-        name = f"e{number}"
-        record = await client.event(tenant, number, id=name)
-        observed.events.append(Sent(tenant, name, record.timestamp))
+                await client.change(tenant, "endpoint.unregistered", "toggled")
+        await send_event(client, observed, tenant, f"e{number}", number)
         number += 1
         await asyncio.sleep(0.005)
 
 
-async def _settle(client: Client, observed: Observed, timeout_s: float = 90.0) -> None:
-    """Wait until every event has its first endpoint's end and nothing has come for 8 s."""
+async def _settle(client: Client, timeout_s: float = 120.0) -> None:
+    """Wait until nothing has come for 10 s."""
     until = time.monotonic() + timeout_s
     count, since = -1, time.monotonic()
-    while time.monotonic() < until:
-        records: list[Any] = client.records["results"]
-        if len(records) != count:
-            count, since = len(records), time.monotonic()
-        if time.monotonic() - since > 8:
-            break
-        await asyncio.sleep(0.5)
-    observed.results = [json.loads(record.value) for record in client.records["results"]]
-    observed.rejected = len(client.records["rejected"])
+    while time.monotonic() < until and time.monotonic() - since < 10:
+        if len(client.records["results"]) != count:
+            count, since = len(client.records["results"]), time.monotonic()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.sleep(0.5)
