@@ -115,8 +115,9 @@ class EndpointView:
         """
         committed, mark = (await self._commits()).get(place.partition, (None, Mark()))
         self._compare(place, mark)
-        whole = mark.position is not None and mark.position <= self._positions[place] and place not in self._again
-        if committed is None or committed <= offset or not whole:
+        first, _ = await self._log.bounds(place)
+        read = place not in self._again and not mark.is_lost(first, self._positions[place])
+        if committed is None or committed <= offset or not read:
             position = self._positions[place]
             raise Unknown(f"{place.topic}-{place.partition} was read to {position}, and should have {mark}")
 

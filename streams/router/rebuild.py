@@ -8,7 +8,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.core import marks
 from streams.core.marks import Mark
-from streams.lane.log import Log
+from streams.lane.log import Log, Truncated
 from streams.lane.sources import source_of
 from streams.router.folding import Folding
 from streams.router.keeper import Keeper
@@ -36,11 +36,12 @@ class Rebuild:
         `metadata`: of that commit. `active` says which it was.
         """
         self._mark = marks.read(metadata)
-        self.active = self._mark.is_lost(await self._log.high_watermark(self._keeper.place))
+        first, end = await self._log.bounds(self._keeper.place)
+        self.active = self._mark.is_lost(first, end)
         if not self.active:
             await self._keeper.load(self._log)
             return
-        self._mark = Mark(None, self._mark.generation + 1)
+        self._mark = Mark(None, first, self._mark.generation + 1)
         logger.error(
             "endpoints.lost partition=%d changes=%d reason=the topic is shorter than what was written; it is rebuilt",
             self._changes.partition,
@@ -52,6 +53,15 @@ class Rebuild:
             for record in records:
                 self._folding.apply(source_of(record), pending_since_ms)
             self._folding.take()  # what these changes led to is in the log already
+
+    async def check(self) -> None:
+        """Raise `Truncated` where the topic has been lost under an open lane."""
+        first, end = await self._log.bounds(self._keeper.place)
+        if first > self._mark.first or end < self._keeper.position:
+            raise Truncated(
+                f"endpoints-{self._changes.partition} reaches from {first} to {end}, "
+                f"and was known from {self._mark.first} to {self._keeper.position}"
+            )
 
     def part(self, committed_changes: int) -> tuple[dict[bytes, bytes], OffsetAndMetadata]:
         """The next endpoints to be written. Only the last of them carry the mark that says they are all there."""
@@ -70,4 +80,4 @@ class Rebuild:
             logger.warning("endpoints.rebuilt partition=%d endpoints=%d", self._changes.partition, len(self._keeper))
 
     def _after(self, count: int) -> Mark:
-        return Mark(self._keeper.position + count, self._mark.generation)
+        return Mark(self._keeper.position + count, self._mark.first, self._mark.generation)

@@ -35,7 +35,7 @@ MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
 MAX_OUTPUT_BYTES = 16 * 1_048_576
-TOMBSTONE_INTERVAL_S = 30.0
+SWEEP_INTERVAL_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class RouterWork:
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._pending_since_ms = 0
         self._swept = 0.0
+        self._sweeping = False
         self._applied_moved = asyncio.Event()
         self._stopping = False
         self._moved = 0
@@ -83,6 +84,7 @@ class RouterWork:
         self.committed_events = committed[self.events].offset or 0
         self.committed_changes = self.applied = committed[self.changes].offset or 0
         self._folding.take()
+        self._swept = 0.0
         self._folding.max_bytes = (await self._log.limits()).get(topics.ENDPOINTS, self._folding.max_bytes)
         await self._find_pending()
         await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending_since_ms)
@@ -120,6 +122,7 @@ class RouterWork:
         if self._rebuild.active:
             endpoints, commit = self._rebuild.part(self.committed_changes)
             return Batch(self._records(endpoints), {self.changes: commit}, token=Snapshot({**endpoints}))
+        await self._look_after()
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
         if events and not await self._reach(max(event.at_ms for event in events)):
             return None
@@ -140,10 +143,13 @@ class RouterWork:
         next_event, applied = self.feed_of_events.next, self.applied
         made += self._folding.made
         written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
-        written |= dict.fromkeys(self._tombstones(), None)
+        if self._sweeping:
+            horizon_ms = clock.now_ms() - self._settings.history_ms
+            written |= dict.fromkeys(self.keeper.gone_before(horizon_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
             return None
         self._folding.take()
+        self._sweeping = False
         made += self._records(written)
         commits = {
             self.events: OffsetAndMetadata(next_event, ""),
@@ -243,12 +249,13 @@ class RouterWork:
             max_bytes=self._settings.max_event_bytes,
         )
 
-    def _tombstones(self) -> list[bytes]:
+    async def _look_after(self) -> None:
+        """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""
         now = time.monotonic()
-        if now - self._swept < TOMBSTONE_INTERVAL_S:
-            return []
-        self._swept = now
-        return self.keeper.gone_before(clock.now_ms() - self._settings.history_ms)
+        if now - self._swept >= SWEEP_INTERVAL_S:
+            self._swept = now
+            self._sweeping = True
+            await self._rebuild.check()
 
     async def _remember_ids(self) -> None:
         """Rebuild the window of event ids from the log."""
