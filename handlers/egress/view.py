@@ -16,7 +16,7 @@ from schemas.settings import Settings
 from streams.core import marks
 from streams.core.marks import Mark
 from streams.lane import connections
-from streams.lane.log import Log
+from streams.lane.log import Log, NotTold
 from streams.router.lanes import SERVICE as ROUTER
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class EndpointView:
         await self._consumer.start()
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning(*self._partitions)
-        self._marks = {number: mark for number, (_, mark) in (await self._commits()).items()}
+        self._marks = await self._first_marks()
         ends = await self._log.stable_ends(self._partitions)
         self._watching = asyncio.get_running_loop().create_task(self._watch())
         self._task = asyncio.get_running_loop().create_task(self._follow(self._consumer))
@@ -113,7 +113,10 @@ class EndpointView:
 
         Raises `Unknown` otherwise.
         """
-        committed, mark = (await self._commits()).get(place.partition, (None, Mark()))
+        try:
+            committed, mark = (await self._commits())[place.partition]
+        except NotTold as problem:
+            raise Unknown(str(problem)) from problem
         self._compare(place, mark)
         first, _ = await self._log.bounds(place)
         read = place not in self._again and not mark.is_lost(first, self._positions[place])
@@ -134,13 +137,21 @@ class EndpointView:
             self._committed_at = now
         return self._committed
 
+    async def _first_marks(self) -> dict[int, Mark]:
+        while True:
+            try:
+                return {number: mark for number, (_, mark) in (await self._commits()).items()}
+            except NotTold as problem:
+                logger.warning("view.waiting reason=%s", problem)
+                await asyncio.sleep(1.0)
+
     async def _watch(self) -> None:
         """See when a partition has been made anew: its offsets mean something else then."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             try:
                 commits = await self._commits()
-            except (TimeoutError, KafkaError):
+            except (TimeoutError, KafkaError, NotTold):
                 continue
             for place in self._partitions:
                 self._compare(place, commits[place.partition][1])

@@ -36,6 +36,10 @@ class Truncated(Exception):
     """The log is shorter than what has been read of it: the topic was made anew, or has lost its tail."""
 
 
+class NotTold(Exception):
+    """Kafka has answered without an answer; asking again later helps."""
+
+
 class MissingTopics(Exception):
     """Topics that are needed do not exist (any more)."""
 
@@ -75,15 +79,19 @@ class Log:
                 await self._admin.close()
 
     async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """The group's commits. Only after the fence are they final."""
+        """The group's commits. Only after the fence are they final.
+
+        Raises `NotTold` where Kafka does not say: a coordinator that is loading names no partition, and its answer must
+        not be taken for "nothing committed", which would begin everything anew. aiokafka does not look at that error.
+        """
         assert self._admin is not None
         wanted = list(partitions)
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             found = await self._admin.list_consumer_group_offsets(group, partitions=wanted)
+        if missing := set(wanted) - set(found):
+            raise NotTold(f"the coordinator of {group} does not say what is committed for {len(missing)} partitions")
         return {
-            tp: Committed(found[tp].offset, found[tp].metadata)
-            if tp in found and found[tp].offset >= 0
-            else Committed(None)
+            tp: Committed(found[tp].offset, found[tp].metadata) if found[tp].offset >= 0 else Committed(None)
             for tp in wanted
         }
 

@@ -103,6 +103,13 @@ class Stack:
         """True while its process lives."""
         return self._children[name].poll() is None
 
+    def wait(self, name: str, timeout_s: float) -> int:
+        """The exit status of a service that ends by itself."""
+        try:
+            return self._children[name].wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{name} did not end within {timeout_s} s\n{self.log(name)[-3000:]}")
+
     def kill(self, name: str) -> None:
         """kill -9, and wait until it is gone."""
         self._children[name].send_signal(signal.SIGKILL)

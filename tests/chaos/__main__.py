@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,11 +18,12 @@ from tests.chaos import checker, harness, plan
 def main() -> int:
     minutes, seed = float(os.environ.get("MINUTES", "2")), int(os.environ.get("SEED", "1"))
     length_s = minutes * 60
-    with tempfile.TemporaryDirectory() as name, LocalKafka(Path(name) / "kafka", free_port()) as broker:
+    folder = Path(tempfile.mkdtemp(prefix=f"hookfold-chaos-{seed}-"))
+    with LocalKafka(folder / "kafka", free_port()) as broker:
         observed, done = asyncio.run(
             harness.run(
                 broker.bootstrap,
-                Path(name),
+                folder,
                 broker=broker,
                 seed=seed,
                 length_s=length_s,
@@ -40,7 +42,11 @@ def main() -> int:
         print(f"first result after Kafka's {len(observed.resumed_s)} returns: at the latest after "
               f"{max(observed.resumed_s):.1f} s")  # fmt: skip
     print("violations: " + ", ".join(f"{kind} {count}" for kind, count in violations.items()))
-    return 1 if any(violations.values()) else 0
+    if any(violations.values()):
+        print(f"logs and Kafka's data are in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 if __name__ == "__main__":
