@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -49,11 +50,15 @@ class KafkaFailed(Exception):
 
 
 class LocalKafka:
-    """One broker. `data_dir` keeps its log over restarts; `port` is where clients reach it on 127.0.0.1."""
+    """One broker. `data_dir` keeps its log over restarts; `port` is where clients reach it on 127.0.0.1.
 
-    def __init__(self, data_dir: Path, port: int = 9092) -> None:
+    `more`: settings of Kafka's beside ours.
+    """
+
+    def __init__(self, data_dir: Path, port: int = 9092, more: Mapping[str, str] | None = None) -> None:
         self._folder = data_dir.absolute()
         self._port = port
+        self._more = dict(more or {})
         self._child: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
 
@@ -126,6 +131,7 @@ class LocalKafka:
         if not chosen.exists():
             chosen.write_text(str(_free_port()))
         settings = SETTINGS.format(port=self._port, controller=chosen.read_text().strip(), log=self._folder / "log")
+        settings += "".join(f"{name}={value}\n" for name, value in self._more.items())
         (self._folder / "server.properties").write_text(settings)
         if (self._folder / "log" / "meta.properties").exists():
             return

@@ -67,8 +67,9 @@ def apply(
     """The endpoint's record after the change, whose place is `offset` in `partition` and whose time is `at_ms`.
 
     A change that the record has already seen leaves it as it is, so that a log folded twice is the log folded once.
+    One at a lower offset but of a later time comes from a topic that was made anew, and counts.
     """
-    if record is not None and offset <= record.current.offset:
+    if record is not None and offset <= record.current.offset and at_ms <= record.current.valid_from_ms:
         return record
     before = record.current if record is not None and record.current.state is not State.GONE else None
     target = TRANSITIONS.get((before.state if before else None, change.type))

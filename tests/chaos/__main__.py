@@ -1,6 +1,7 @@
 """`make chaos MINUTES=… SEED=…`: a long run on a Kafka of its own, and the checker's lines."""
 
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from tests.chaos import checker, harness, plan
 
 
 def main() -> int:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the load's own client, while Kafka is away
     minutes, seed = float(os.environ.get("MINUTES", "2")), int(os.environ.get("SEED", "1"))
     length_s = minutes * 60
     folder = Path(tempfile.mkdtemp(prefix=f"hookfold-chaos-{seed}-"))

@@ -32,10 +32,15 @@ class Run:
     """`broker` None: faults of Kafka's cannot be made."""
 
     def __init__(
-        self, kafka: str, processes: Processes, client: Client, broker: LocalKafka | None, observed: Observed
+        self,
+        processes: Processes,
+        client: Client,
+        broker: LocalKafka | None,
+        observed: Observed,
+        say: Callable[[str], None],
     ) -> None:
         self.done: Counter[str] = Counter()
-        self._kafka = kafka
+        self._say = say
         self._processes = processes
         self._client = client
         self._broker = broker
@@ -66,7 +71,10 @@ class Run:
         self.done[
             f"{fault.kind} {fault.service}".strip() + (f" {fault.for_s:g} s" if "stop" in fault.kind else "")
         ] += 1
-        self.done["ended by itself"] += self._processes.revive()
+        ended = self._processes.revive()
+        self.done["ended by itself"] += len(ended)
+        for line in ended:
+            self._say(line)
 
     async def _absence(self, fault: Fault) -> None:
         assert self._broker is not None, "this run has no Kafka of its own"
@@ -139,7 +147,7 @@ async def run(
             receiver.answers["/in"] = lambda post: _answer(post, observed)
             receiver.delay_s = delay_s
             await client.follow("results")
-            running = Run(kafka, processes, client, broker, observed)
+            running = Run(processes, client, broker, observed, say)
             began = time.monotonic()
             loading = asyncio.create_task(_load(client, receiver.url + "/in", observed, seed, began + length_s))
             for fault in schedule:

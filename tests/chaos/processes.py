@@ -78,12 +78,15 @@ class Processes:
         await asyncio.sleep(for_s)
         process.send_signal(signal.SIGCONT)
 
-    def revive(self) -> int:
-        """Start again what ended by itself; how many did."""
+    def revive(self) -> list[str]:
+        """Start again what ended by itself, as a supervisor would; the last line that each of them said."""
         ended = [key for key, process in self._running.items() if process.poll() is not None]
+        said = []
         for name, index in ended:
+            lines = (self._folder / f"{name}-{index}.log").read_text(errors="replace").splitlines()
+            said.append(next((line for line in reversed(lines) if ".stopped" in line), f"{name}: not a word"))
             self.start(name, index)
-        return len(ended)
+        return said
 
     def close(self) -> None:
         """End all of them."""

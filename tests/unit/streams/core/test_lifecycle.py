@@ -168,3 +168,14 @@ def test_since_is_when_the_state_began_and_not_when_a_setting_changed() -> None:
 def test_a_failing_streak_is_shown_until_it_ends() -> None:
     assert folded(REGISTERED, VERIFIED, FAILING, TOLD).current.failing_since_ms == 7
     assert folded(REGISTERED, VERIFIED, FAILING, RECOVERED).current.failing_since_ms is None
+
+
+def test_a_change_of_a_topic_made_anew_counts_although_its_offset_is_low() -> None:
+    before = fold([UNVERIFIED, TOLD, PAUSED], start=100)
+    assert before is not None
+    change = reading.read_change(orjson.dumps({"type": "endpoint.unregistered", "endpoint_id": "e"}))
+    assert not isinstance(change, Unreadable)
+    for at_ms, state in ((1_102, State.PAUSED), (1_103, State.GONE)):
+        after = lifecycle.apply(before, change, tenant="t", partition=2, offset=0, at_ms=at_ms, limits=Limits())
+        assert isinstance(after, EndpointRecord)
+        assert after.current.state is state
