@@ -115,8 +115,8 @@ class EndpointView:
         """
         try:
             committed, mark = (await self._commits())[place.partition]
-        except NotTold as problem:
-            raise Unknown(str(problem)) from problem
+        except (TimeoutError, KafkaError, NotTold) as problem:
+            raise Unknown(repr(problem)) from problem
         self._compare(place, mark)
         first, _ = await self._log.bounds(place)
         read = place not in self._again and not mark.is_lost(first, self._positions[place])
@@ -141,8 +141,8 @@ class EndpointView:
         while True:
             try:
                 return {number: mark for number, (_, mark) in (await self._commits()).items()}
-            except NotTold as problem:
-                logger.warning("view.waiting reason=%s", problem)
+            except (TimeoutError, KafkaError, NotTold) as problem:
+                logger.warning("view.waiting reason=%r", problem)
                 await asyncio.sleep(1.0)
 
     async def _watch(self) -> None:
