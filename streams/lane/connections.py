@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
+from collections.abc import Coroutine
 from typing import Any, Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.settings import Settings
+from streams.lane.bounded import within
 
 logger = logging.getLogger(__name__)
 
@@ -101,27 +102,17 @@ def member(settings: Settings, service: str, assignor: Any) -> AIOKafkaConsumer:
 class Client(Protocol):
     """What a consumer and a producer have in common."""
 
-    async def stop(self) -> None:
+    def stop(self) -> Coroutine[Any, Any, None]:
         """Disconnect."""
 
 
 async def disconnect(client: Client | None) -> None:
-    """Stop a client, whatever state it and Kafka are in, within 2 s.
-
-    aiokafka lets a cancellation of its own tasks out where the broker is away; only one that is meant for the caller
-    is passed on.
-    """
-    if client is None:
-        return
-    try:
-        async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
-            await client.stop()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-    except Exception as problem:
-        logger.debug("client.stopping reason=%r", problem)
+    """Stop a client, whatever state it and Kafka are in, within 2 s."""
+    if client is not None:
+        try:
+            await within(DISCONNECT_TIMEOUT_S, client.stop())
+        except Exception as problem:
+            logger.debug("client.stopping reason=%r", problem)
 
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:

@@ -171,6 +171,8 @@ class Lane:
         self._fresh = self._doubted = self._lost = False
         self.open = True
         self._follower.follow(offsets, self)
+        # What is held from before is to be committed, also where nothing new comes.
+        self._wake.set()
         self._health.ready(self._condition)
         logger.info("lane.opened group=%s partition=%d", self._group, self.number)
 

@@ -16,6 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from schemas.settings import Settings
 from streams import provisioning
 from streams.lane import connections
+from streams.lane.bounded import within
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,7 @@ class Log:
         """
         assert self._admin is not None
         wanted = list(partitions)
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            found = await self._admin.list_consumer_group_offsets(group, partitions=wanted)
+        found = await within(REQUEST_TIMEOUT_S, self._admin.list_consumer_group_offsets(group, partitions=wanted))
         if missing := set(wanted) - set(found):
             raise NotTold(f"the coordinator of {group} does not say what is committed for {len(missing)} partitions")
         return {
@@ -100,8 +100,8 @@ class Log:
         assert self._admin is not None
         now = asyncio.get_running_loop().time()
         if now - self._limits_read > LIMITS_AGE_S or not self._limits:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                self._limits, self._limits_read = await provisioning.record_limits(self._admin, self._settings), now
+            asked = provisioning.record_limits(self._admin, self._settings)
+            self._limits, self._limits_read = await within(REQUEST_TIMEOUT_S, asked), now
         return self._limits
 
     async def check_topics(self) -> None:
@@ -109,8 +109,8 @@ class Log:
         assert self._admin is not None
         now = asyncio.get_running_loop().time()
         if now - self._topics_checked > TOPICS_AGE_S:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                missing = await provisioning.missing_topics(self._admin, self._settings)
+            asked = provisioning.missing_topics(self._admin, self._settings)
+            missing = await within(REQUEST_TIMEOUT_S, asked)
             if missing:
                 raise MissingTopics(missing)
             self._topics_checked = now
@@ -118,8 +118,7 @@ class Log:
     async def earliest(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that each partition still has."""
         assert self._committed is not None
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            return dict(await self._committed.beginning_offsets(list(partitions)))
+        return dict(await within(REQUEST_TIMEOUT_S, self._committed.beginning_offsets(list(partitions))))
 
     async def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """The first offset that the partition still has, and its end, open transactions included."""
@@ -128,14 +127,13 @@ class Log:
     async def stable_ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset up to which each partition can be read under `read_committed`."""
         assert self._committed is not None
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            return dict(await self._committed.end_offsets(list(partitions)))
+        return dict(await within(REQUEST_TIMEOUT_S, self._committed.end_offsets(list(partitions))))
 
     async def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
         """The first offset whose time is `time_ms` or later; None where there is none."""
         assert self._committed is not None
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            found = (await self._committed.offsets_for_times({partition: time_ms})).get(partition)
+        asked = self._committed.offsets_for_times({partition: time_ms})
+        found = (await within(REQUEST_TIMEOUT_S, asked)).get(partition)
         return None if found is None else int(found.offset)
 
     async def time_of(self, partition: TopicPartition, start: int, end: int) -> int | None:
@@ -161,8 +159,7 @@ class Log:
         while self._asked:
             asked, self._asked = self._asked, {}
             try:
-                async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                    ends = await self._uncommitted.end_offsets(list(asked))
+                ends = await within(REQUEST_TIMEOUT_S, self._uncommitted.end_offsets(list(asked)))
             except Exception as problem:
                 for future in asked.values():
                     if not future.done():

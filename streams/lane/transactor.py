@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 from schemas.settings import Settings
 from streams.core.outputs import Output, fitted
 from streams.lane import clock, connections, private
+from streams.lane.bounded import within
 from streams.lane.outputs import Batch
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,7 @@ class Transactor:
         await self.close()
         self._producer = connections.transactional_producer(self._settings, self._transactional_id)
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                await self._producer.start()
+            await within(OPEN_TIMEOUT_S, self._producer.start())
         except Exception as problem:
             raise Broken(f"cannot open {self._transactional_id}: {problem!r}") from problem
 
@@ -67,12 +67,7 @@ class Transactor:
         """
         assert self._producer is not None, "open first"
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await self._producer.begin_transaction()
-                written = await self._write(self._producer, batch.outputs)
-                if batch.offsets:
-                    await self._producer.send_offsets_to_transaction(dict(batch.offsets), self._group)
-                await self._producer.commit_transaction()
+            written = await within(COMMIT_TIMEOUT_S, self._transact(self._producer, batch))
         except (ProducerFenced, InvalidProducerEpoch) as problem:
             raise Fenced(self._transactional_id) from problem
         except Exception as problem:
@@ -85,14 +80,21 @@ class Transactor:
         if producer is None:
             return
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await producer.stop()
-                return
+            await within(CLOSE_TIMEOUT_S, producer.stop())
+            return
         # A producer that cannot say goodbye still holds sockets and a task.
         with contextlib.suppress(Exception):
-            await private.abandon(producer)
+            await within(CLOSE_TIMEOUT_S, private.abandon(producer))
         with contextlib.suppress(Exception):
-            await producer.client.close()
+            await within(CLOSE_TIMEOUT_S, producer.client.close())
+
+    async def _transact(self, producer: AIOKafkaProducer, batch: Batch) -> list[int]:
+        await producer.begin_transaction()
+        written = await self._write(producer, batch.outputs)
+        if batch.offsets:
+            await producer.send_offsets_to_transaction(dict(batch.offsets), self._group)
+        await producer.commit_transaction()
+        return written
 
     async def _write(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[int]:
         written = [-1] * len(outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import faust
@@ -11,6 +12,7 @@ from aiokafka.structs import TopicPartition
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams import provisioning
+from streams.lane.bounded import within
 from streams.lane.follower import Follower
 from streams.lane.group import Stalled
 from streams.lane.health import Health
@@ -82,11 +84,8 @@ async def _stop(app: faust.App, starting: asyncio.Task[None]) -> None:
     if not starting.done():
         starting.cancel()
         await asyncio.wait([starting], timeout=1.0)
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await app.stop()
-    except TimeoutError:
-        pass
+    with contextlib.suppress(TimeoutError):
+        await within(STOP_TIMEOUT_S, app.stop())
 
 
 async def _listen(settings: RouterSettings, log: Log, health: Health) -> None:

@@ -90,7 +90,6 @@ class RouterWork:
         await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending_since_ms)
         await self._remember_ids()
         self.feed_of_events.reset(self.committed_events)
-        self.notify()
         return {self.changes: self.applied}
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:

@@ -32,6 +32,8 @@ class Stack:
         self.ports = {name: free_port() for name in SERVICES}
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        #: A script and its words that stand before the command, instead of the command line itself.
+        self.skew: list[str] = []
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HOOKFOLD_")},
             "HOOKFOLD_KAFKA": kafka,
@@ -61,7 +63,7 @@ class Stack:
         for name in names:
             with (self._folder / f"{name}.log").open("ab") as log:
                 self._children[name] = subprocess.Popen(
-                    [sys.executable, "-m", "compose.cli", name],
+                    [sys.executable, *(self.skew or ["-m", "compose.cli"]), name],
                     env={**self.env, "HOOKFOLD_INSTANCE": f"{name}-0"},
                     stdout=log,
                     stderr=log,
