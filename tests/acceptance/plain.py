@@ -81,10 +81,11 @@ class Receiver:
 class Client:
     """Produces changes and events, and collects what Hookfold writes, under read_committed."""
 
-    def __init__(self, kafka: str, prefix: str, patient_ms: int = 40_000) -> None:
-        """`patient_ms`: how long a record waits for Kafka before it counts as not sent."""
+    def __init__(self, kafka: str, prefix: str, patient_ms: int = 40_000, *, gives_up: bool = False) -> None:
+        """`patient_ms`: how long an answer is waited for; `gives_up`: a record not taken by then counts as not sent."""
         self._kafka = kafka
         self._patient_ms = patient_ms
+        self._gives_up = gives_up
         self.prefix = prefix
         self.records: dict[str, list[Any]] = defaultdict(list)
         self._readers: dict[str, tuple[AIOKafkaConsumer, asyncio.Task[None]]] = {}
@@ -92,7 +93,8 @@ class Client:
     async def __aenter__(self) -> Self:
         self.producer = AIOKafkaProducer(
             bootstrap_servers=self._kafka,
-            enable_idempotence=True,
+            enable_idempotence=not self._gives_up,  # an idempotent producer tries for ever
+            acks="all",
             max_request_size=9_000_000,
             request_timeout_ms=self._patient_ms,
         )

@@ -1,4 +1,4 @@
-"""The command line on a host whose clock is wrong, and jumps: `python skewed.py WRONG_S JUMP_S AFTER_S COMMAND…`."""
+"""The command line on a host whose clock is wrong, and jumps: `… WRONG_S JUMP_S AFTER_S COMMAND`."""
 
 import sys
 import time

@@ -32,7 +32,7 @@ class Stack:
         self.ports = {name: free_port() for name in SERVICES}
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        #: A script and its words that stand before the command, instead of the command line itself.
+        #: What Python runs before the command's name, instead of the command line itself.
         self.skew: list[str] = []
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HOOKFOLD_")},

@@ -83,7 +83,7 @@ async def test_a_full_disk_at_kafka_loses_nothing(
     broker, stack = await asyncio.to_thread(own)
     tenant = tenant_name()
     taken: list[str] = []
-    async with Client(stack.kafka, stack.prefix, 5_000) as client:
+    async with Client(stack.kafka, stack.prefix, 5_000, gives_up=True) as client:
         await client.register(tenant, "ep-1", receiver.url + "/in")
         await client.event(tenant, "x", id="first")
         await until(lambda: len(receiver.at("/in")) == 1, 20, "a delivery before it")
@@ -145,7 +145,7 @@ async def test_hosts_whose_clocks_are_wrong_or_jump_retry_at_the_right_time(
     make_stack: Callable[..., Stack], receiver: Receiver, wrong: str, jump: str
 ) -> None:
     stack = make_stack()
-    stack.skew = [str(Path(__file__).with_name("skewed.py")), wrong, jump, "12"]
+    stack.skew = ["-m", "tests.acceptance.skewed", wrong, jump, "12"]
     stack.start(*SERVICES)
     await asyncio.to_thread(stack.wait_ready, *SERVICES)
     tenant = tenant_name()
