@@ -16,6 +16,7 @@ from streams.lane.bounded import within
 logger = logging.getLogger(__name__)
 
 DISCONNECT_TIMEOUT_S = 2.0
+METADATA_AGE_MS = 10_000
 
 #: The largest record we read or write, with room for headers: the `rejected` topic's limit and a little more.
 MAX_REQUEST_BYTES = 11 * 1_048_576
@@ -95,6 +96,7 @@ def member(settings: Settings, service: str, assignor: Any) -> AIOKafkaConsumer:
         # A member learns at its next heartbeat that partitions are to be shared out anew: others wait for it.
         heartbeat_interval_ms=max(100, min(300, settings.session_timeout_ms // 10)),
         partition_assignment_strategy=(assignor,),
+        metadata_max_age_ms=METADATA_AGE_MS,
         retry_backoff_ms=50,
     )
 

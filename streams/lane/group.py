@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 POLL_MS = 100
 LOOK_INTERVAL_S = 1.0
-PING_INTERVAL_S = 3.0
 
 
 class Stalled(Exception):
@@ -65,7 +63,7 @@ class LaneGroup(ConsumerRebalanceListener):
         self._awake_at = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take part until `stop` is set, then drain, commit and leave. Raises `Stalled`."""
+        """Take part until `stop` is set, then drain, commit and leave. Raises `Stalled` or `WrongTopics`."""
         await self._log.start()
         await self._follower.start()
         assignor = LaneAssignor(self._topics, self._settings.partitions, lambda: {*self.lanes, *self._closing})
@@ -73,9 +71,10 @@ class LaneGroup(ConsumerRebalanceListener):
         consumer.subscribe(self._topics, listener=self)
         loop = asyncio.get_running_loop()
         # To start is to join, which may never end where the group's coordinator dies.
-        tasks = [loop.create_task(each) for each in (consumer.start(), self._listen(), self._shift(consumer))]
+        listening = loop.create_task(self._log.listen(self._health))
+        tasks = [loop.create_task(consumer.start()), listening, loop.create_task(self._shift(consumer))]
         try:
-            await self._poll(consumer, tasks[0], stop)
+            await self._poll(consumer, tasks[0], listening, stop)
         finally:
             for task in tasks:
                 task.cancel()
@@ -139,7 +138,13 @@ class LaneGroup(ConsumerRebalanceListener):
         await asyncio.gather(*(lane.close(self._settings.drain_ms / 1000) for lane in lanes))
         self._closing -= numbers
 
-    async def _poll(self, consumer: AIOKafkaConsumer, starting: asyncio.Task[None], stop: asyncio.Event) -> None:
+    async def _poll(
+        self,
+        consumer: AIOKafkaConsumer,
+        starting: asyncio.Task[None],
+        listening: asyncio.Task[None],
+        stop: asyncio.Event,
+    ) -> None:
         loop = asyncio.get_running_loop()
         looked = loop.time()
         while not stop.is_set():
@@ -162,14 +167,8 @@ class LaneGroup(ConsumerRebalanceListener):
             if loop.time() - looked >= LOOK_INTERVAL_S:
                 looked = loop.time()
                 self._look(looked)
-
-    async def _listen(self) -> None:
-        """Ask Kafka for something small now and then: an idle feed cannot tell silence from absence."""
-        while True:
-            with contextlib.suppress(Exception):
-                await self._log.high_watermark(TopicPartition(self._topics[0], 0))
-                self._health.kafka_answered()
-            await asyncio.sleep(PING_INTERVAL_S)
+                if listening.done():
+                    listening.result()
 
     def _look(self, now_s: float) -> None:
         """Find what stands still."""

@@ -17,12 +17,15 @@ from schemas.settings import Settings
 from streams import provisioning
 from streams.lane import connections
 from streams.lane.bounded import within
+from streams.lane.health import Health
+from streams.provisioning import WrongTopics
 
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 15.0
 LIMITS_AGE_S = 60.0
 TOPICS_AGE_S = 5.0
+LISTEN_INTERVAL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,33 @@ class Log:
             self._limits, self._limits_read = await within(REQUEST_TIMEOUT_S, asked), now
         return self._limits
 
-    async def check_topics(self) -> None:
-        """Raise `MissingTopics`, or `WrongTopics` where one has come back with other partitions; asked once in 5 s."""
+    async def listen(self, health: Health) -> None:
+        """Ask Kafka for the topics now and then, for ever: an idle feed cannot tell silence from absence.
+
+        Tells `health` that Kafka answers, and when a topic is missing. Raises `WrongTopics`.
+        """
+        while True:
+            await asyncio.sleep(LISTEN_INTERVAL_S)
+            try:
+                await self.check_topics(0.0)
+                health.kafka_answered()
+                health.ready("topics")
+            except MissingTopics as problem:
+                health.kafka_answered()
+                health.unready("topics", str(problem))
+            except WrongTopics:
+                raise
+            except Exception as problem:  # it is the silence that is told
+                log.debug("log.silent reason=%r", problem)
+
+    async def check_topics(self, age_s: float = TOPICS_AGE_S) -> None:
+        """Raise `MissingTopics`, or `WrongTopics` where one has come back with other partitions.
+
+        What was found well less than `age_s` ago is not looked at again.
+        """
         assert self._admin is not None
         now = asyncio.get_running_loop().time()
-        if now - self._topics_checked > TOPICS_AGE_S:
+        if now - self._topics_checked > age_s:
             asked = provisioning.missing_topics(self._admin, self._settings)
             missing = await within(REQUEST_TIMEOUT_S, asked)
             if missing:

@@ -10,6 +10,7 @@ from faust.types import TP
 
 from schemas import topics
 from schemas.settings import RouterSettings
+from streams.lane import connections
 from streams.lane.health import Health
 from streams.router import pages
 from streams.router.lanes import SERVICE, Lanes
@@ -30,6 +31,8 @@ def make_app(settings: RouterSettings, health: Health, lanes: Lanes) -> faust.Ap
         broker_heartbeat_interval=min(2.0, session_s / 5),
         broker_max_poll_records=500,
         consumer_auto_offset_reset="earliest",
+        # A topic that was deleted and made anew is to be noticed, and its partitions shared out again.
+        consumer_metadata_max_age_ms=connections.METADATA_AGE_MS,
         consumer_group_instance_id=f"{SERVICE}-{settings.instance}" if settings.instance else "",
         producer_acks=-1,
         stream_wait_empty=False,

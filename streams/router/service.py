@@ -7,9 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import faust
-from aiokafka.structs import TopicPartition
 
-from schemas import topics
 from schemas.settings import RouterSettings
 from streams import provisioning
 from streams.lane.bounded import within
@@ -22,7 +20,6 @@ from streams.router.app import make_app
 from streams.router.feed import APART_S
 from streams.router.lanes import Lanes
 
-PING_INTERVAL_S = 3.0
 STOP_TIMEOUT_S = 5.0
 
 
@@ -50,7 +47,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     # Faust's start returns only when it has joined, which may never be.
     starting = loop.create_task(app.start())
-    listening = loop.create_task(_listen(settings, log, health))
+    listening = loop.create_task(log.listen(health))
     stopping = loop.create_task(stop.wait())
     try:
         while not stop.is_set():
@@ -62,6 +59,8 @@ async def serve(
             still_s = lanes.tick(asyncio.get_running_loop().time())
             if still_s * 1000 > settings.stall_exit_ms:
                 raise Stalled(f"a lane has had work and moved nothing for {still_s:.0f} s")
+            if listening.done():
+                listening.result()
             if app.should_stop:
                 raise Crashed(f"Faust has stopped: {app.crash_reason!r}")
             await asyncio.wait(
@@ -86,13 +85,3 @@ async def _stop(app: faust.App, starting: asyncio.Task[None]) -> None:
         await asyncio.wait([starting], timeout=1.0)
     with contextlib.suppress(TimeoutError):
         await within(STOP_TIMEOUT_S, app.stop())
-
-
-async def _listen(settings: RouterSettings, log: Log, health: Health) -> None:
-    while True:
-        try:
-            await log.high_watermark(TopicPartition(settings.topic(topics.EVENTS), 0))
-            health.kafka_answered()
-        except Exception:  # it is the silence that is told
-            await asyncio.sleep(1.0)
-        await asyncio.sleep(PING_INTERVAL_S)

@@ -126,7 +126,11 @@ async def test_a_topic_that_is_deleted_and_made_anew_is_worked_on_again(
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
     await admin.start()
     await admin.delete_topics([stack.prefix + name])
-    await asyncio.sleep(2)
+    await until(lambda: not any(stack.ready(service) for service in SERVICES), 30, "unready without it")
+    assert (
+        f"topics are missing (run `hookfold topics`): {stack.prefix}{name}"
+        in stack.page("router", "/readyz")[1].decode()
+    )
     assert (await asyncio.to_thread(stack.command, "topics")).returncode == 0
     await admin.close()
     async with Client(stack.kafka, stack.prefix) as client:
