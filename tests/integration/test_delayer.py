@@ -35,21 +35,26 @@ async def delaying(settings: DelayerSettings) -> AsyncIterator[list[DelayerWork]
         works.append(DelayerWork(settings))
         return works[-1]
 
+    health = Health()
     names = [topics.RETRIES + name for name in settings.tiers_ms]
     group = LaneGroup(
         settings,
         service.SERVICE,
         names,
         make,
-        Health(),
+        health,
         fetch_bytes=service.FETCH_BYTES,
         poll_records=service.POLL_RECORDS,
     )
     stop = asyncio.Event()
     running = asyncio.create_task(group.run(stop))
-    yield works
-    stop.set()
-    await running
+    try:
+        while health.reasons() and not running.done():
+            await asyncio.sleep(0.01)
+        yield works
+    finally:
+        stop.set()
+        await running
 
 
 async def put(settings: DelayerSettings, tier: str, *waits_ms: int) -> None:
