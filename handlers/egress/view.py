@@ -16,7 +16,8 @@ from schemas.settings import Settings
 from streams.core import marks
 from streams.core.marks import Mark
 from streams.lane import connections
-from streams.lane.log import Log, NotTold
+from streams.lane.log import Log
+from streams.lane.offset_fetch import NotTold
 from streams.router.lanes import SERVICE as ROUTER
 
 logger = logging.getLogger(__name__)

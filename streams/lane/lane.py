@@ -13,6 +13,7 @@ from streams.lane import clock
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Committed, Log, MissingTopics, Truncated
+from streams.lane.offset_fetch import Unstable
 from streams.lane.transactor import Fenced, Transactor
 from streams.lane.work import Work
 from streams.provisioning import WrongTopics
@@ -24,6 +25,8 @@ FENCE_PAUSE_S = 4.0
 REOPEN_PAUSE_S = 1.0
 MAX_REOPEN_PAUSE_S = 5.0
 LAST_COMMIT_S = 3.0
+#: How long a transaction may take to end after the fence before it counts as one that never will.
+UNSTABLE_S = 3.0
 #: A lane that stands still for so long makes its process unready; for how long it may, is a setting.
 STILL_S = 10.0
 
@@ -164,7 +167,7 @@ class Lane:
     async def _open(self) -> None:
         await self._log.check_topics()
         await self._transactor.open(await self._log.limits())
-        committed = await self._log.committed(self._group, self.inputs)
+        committed = await self._committed()
         self._health.kafka_answered()
         places = {place: await self._start_of(place, known) for place, known in committed.items()}
         offsets = await self.work.opened(places, fresh=self._fresh)
@@ -175,6 +178,24 @@ class Lane:
         self._wake.set()
         self._health.ready(self._condition)
         logger.info("lane.opened group=%s partition=%d", self._group, self.number)
+
+    async def _committed(self) -> dict[TopicPartition, Committed]:
+        """What is committed, after the fence.
+
+        Then no transaction of this lane's should be without an end. A broker that was stopped in the middle of one may
+        call it complete without having written so anywhere: that is done now, for its records and its offsets alike.
+        """
+        until = asyncio.get_running_loop().time() + UNSTABLE_S
+        while True:
+            try:
+                return await self._log.committed(self._group, self.inputs, stable=True)
+            except Unstable as problem:
+                if asyncio.get_running_loop().time() < until:
+                    await asyncio.sleep(0.1)
+                    continue
+                logger.warning("lane.hanging group=%s partition=%d held=%s", self._group, self.number, problem)
+                await self._transactor.complete_hanging(self.number)
+                return await self._log.committed(self._group, self.inputs, stable=True)
 
     async def _start_of(self, place: TopicPartition, known: Committed) -> Committed:
         """What is committed, or where to begin instead when the log does not have that offset (any more)."""

@@ -15,9 +15,10 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
 from streams import provisioning
-from streams.lane import connections
+from streams.lane import connections, offset_fetch
 from streams.lane.bounded import within
 from streams.lane.health import Health
+from streams.lane.offset_fetch import NotTold, OffsetFetch
 from streams.provisioning import WrongTopics
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,6 @@ class Committed:
 
 class Truncated(Exception):
     """The log is shorter than what has been read of it: the topic was made anew, or has lost its tail."""
-
-
-class NotTold(Exception):
-    """Kafka has answered without an answer; asking again later helps."""
 
 
 class MissingTopics(Exception):
@@ -82,21 +79,25 @@ class Log:
             with contextlib.suppress(Exception):
                 await self._admin.close()
 
-    async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+    async def committed(
+        self, group: str, partitions: Iterable[TopicPartition], *, stable: bool = False
+    ) -> dict[TopicPartition, Committed]:
         """The group's commits. Only after the fence are they final.
 
-        Raises `NotTold` where Kafka does not say: a coordinator that is loading names no partition, and its answer must
-        not be taken for "nothing committed", which would begin everything anew. aiokafka does not look at that error.
+        Raises `NotTold` where Kafka does not say, which must not be taken for "nothing committed": that would begin
+        everything anew. `stable`: raises `Unstable` where an offset is held by a transaction without an end.
         """
         assert self._admin is not None
         wanted = list(partitions)
-        found = await within(REQUEST_TIMEOUT_S, self._admin.list_consumer_group_offsets(group, partitions=wanted))
+        answer = await within(REQUEST_TIMEOUT_S, self._fetch_offsets(OffsetFetch(group, wanted, stable=stable), group))
+        found = offset_fetch.read(answer)
         if missing := set(wanted) - set(found):
             raise NotTold(f"the coordinator of {group} does not say what is committed for {len(missing)} partitions")
-        return {
-            tp: Committed(found[tp].offset, found[tp].metadata) if found[tp].offset >= 0 else Committed(None)
-            for tp in wanted
-        }
+        return {tp: Committed(found[tp][0] if found[tp][0] >= 0 else None, found[tp][1]) for tp in wanted}
+
+    async def _fetch_offsets(self, request: OffsetFetch, group: str) -> Any:
+        assert self._admin is not None
+        return await self._admin._send_request(request, await self._admin.find_coordinator(group))
 
     async def limits(self) -> Mapping[str, int]:
         """The largest record (`max.message.bytes`) of each topic without prefix; asked at most once a minute."""

@@ -6,17 +6,21 @@ aiokafka is pinned to an exact version because of these.
 from __future__ import annotations
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
 
 #: Module, class and attribute.
 NAMES = (
     ("aiokafka.consumer.group_coordinator", "GroupCoordinator", "request_rejoin"),
     ("aiokafka.producer.sender", "Sender", "close"),
+    ("aiokafka.producer.transaction_manager", "TransactionManager", "maybe_add_partition_to_txn"),
+    ("aiokafka.admin", "AIOKafkaAdminClient", "_send_request"),
 )
 #: Instance attributes, set in constructors.
 ATTRIBUTES = (
     ("aiokafka", "AIOKafkaConsumer", "_coordinator"),
     ("aiokafka.consumer.group_coordinator", "GroupCoordinator", "_group_instance_id"),
     ("aiokafka", "AIOKafkaProducer", "_sender"),
+    ("aiokafka", "AIOKafkaProducer", "_txn_manager"),
 )
 
 
@@ -30,6 +34,11 @@ def leave_when_stopped(consumer: AIOKafkaConsumer) -> None:
     """Let `stop` take leave of the group at once, also for a static member, which would be waited for."""
     if (coordinator := consumer._coordinator) is not None:
         coordinator._group_instance_id = None
+
+
+def add_to_transaction(producer: AIOKafkaProducer, place: TopicPartition) -> None:
+    """Have the end of the producer's transaction written to a partition to which it writes no record."""
+    producer._txn_manager.maybe_add_partition_to_txn(place)
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from schemas import topics
 from schemas.settings import Settings
+from schemas.topics import topic_map
 from streams.core.outputs import Output, fitted
 from streams.lane import clock, connections, private
 from streams.lane.bounded import within
@@ -73,6 +75,31 @@ class Transactor:
         except Exception as problem:
             raise Broken(f"a transaction of {self._transactional_id} failed: {problem!r}") from problem
         batch.written[:] = written
+
+    async def complete_hanging(self, number: int) -> None:
+        """Write the end of an earlier transaction of this id that was committed, but whose end is nowhere in the log.
+
+        It has written records and offsets, and this id is the only one that can end them. `number`: the lane's
+        partition. Raises `Broken`.
+        """
+        assert self._producer is not None, "open first"
+        try:
+            await within(COMMIT_TIMEOUT_S, self._complete(self._producer, number))
+        except Exception as problem:
+            raise Broken(f"a hanging transaction of {self._transactional_id} cannot be ended: {problem!r}") from problem
+
+    async def _complete(self, producer: AIOKafkaProducer, number: int) -> None:
+        await producer.begin_transaction()
+        service = self._group.removeprefix(self._settings.prefix)
+        for topic in topic_map(self._settings.tiers_ms):
+            if service in topic.writers:
+                for partition in range(self._settings.partitions):
+                    place = TopicPartition(self._settings.topic(topic.name), partition)
+                    private.add_to_transaction(producer, place)
+        # Nobody reads `rejected` in a group: a commit for it says nothing, and takes the group into the transaction.
+        nothing = {TopicPartition(self._settings.topic(topics.REJECTED), number): OffsetAndMetadata(0, "")}
+        await producer.send_offsets_to_transaction(nothing, self._group)
+        await producer.commit_transaction()
 
     async def close(self) -> None:
         """Let go of the producer; an open transaction is left to the next opening, which ends it."""

@@ -208,9 +208,10 @@ class RouterWork:
             left_ms = time_ms + 1 - clock.now_ms()
             if left_ms > 0:
                 await asyncio.sleep(min(left_ms, MAX_CLOCK_WAIT_MS) / 1000)
+            applied = self.applied
             end = await self._log.high_watermark(self.changes)
-            if end < self.applied:
-                raise Truncated(f"subscriptions-{self.partition} ends at {end}, and was read up to {self.applied}")
+            if end < applied:
+                raise Truncated(f"subscriptions-{self.partition} ends at {end}, and was read up to {applied}")
             while self.applied < end and not self._stopping:
                 self._applied_moved.clear()
                 await self._applied_moved.wait()

@@ -1,6 +1,7 @@
 """The lane against a real Kafka: fences, transactions, and the truth of committed offsets."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 
@@ -11,7 +12,9 @@ from schemas import topics
 from schemas.settings import Settings
 from streams import provisioning
 from streams.core.outputs import Output
+from streams.lane import offset_fetch
 from streams.lane.log import Committed, Log
+from streams.lane.offset_fetch import NotTold, Response7, Unstable
 from streams.lane.outputs import Batch
 from streams.lane.transactor import Broken, Fenced, Transactor
 
@@ -112,3 +115,51 @@ async def test_the_high_watermark_counts_an_open_transaction_and_the_stable_end_
     await lane._producer.commit_transaction()
     assert await values(log, place(settings), 1) == [b"open"]
     await lane.close()
+
+
+async def test_offsets_of_a_transaction_without_an_end_are_seen_and_the_end_can_be_written(
+    settings: Settings, log: Log
+) -> None:
+    lane = Transactor(settings, settings.group("egress-0"), settings.group("egress"))
+    where = place(settings, topics.DELIVERIES)
+    await lane.open()
+    await lane.commit(Batch(outputs(b"1"), {where: OffsetAndMetadata(5, "")}))
+    assert lane._producer is not None
+    await lane._producer.begin_transaction()
+    await (await lane._producer.send(settings.topic(topics.RESULTS), b"2", partition=0))
+    await lane._producer.send_offsets_to_transaction({where: OffsetAndMetadata(6, "AQ==")}, settings.group("egress"))
+    with pytest.raises(Unstable):
+        await log.committed(settings.group("egress"), [where], stable=True)
+    assert (await log.committed(settings.group("egress"), [where]))[where].offset == 5
+    # As after a broker's stop: this transaction is nobody's any more, and the next of the same id ends it.
+    lane._producer.begin_transaction = _begun  # type: ignore[method-assign]
+    await lane.complete_hanging(0)
+    assert await values(log, place(settings), 2) == [b"1", b"2"]
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                found = await log.committed(settings.group("egress"), [where], stable=True)
+                break
+            except Unstable:
+                await asyncio.sleep(0.05)
+    assert found[where] == Committed(6, "AQ==")
+    await lane.close()
+
+
+async def _begun() -> None:
+    """It has begun already."""
+
+
+async def test_a_coordinator_that_says_nothing_is_not_taken_for_one_that_knows_of_no_commit(
+    settings: Settings, log: Log
+) -> None:
+    loading = Response7(0, [], 14, {})
+    with pytest.raises(NotTold, match="LoadInProgress"):
+        offset_fetch.read(loading)
+    where = place(settings, topics.EVENTS)
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(NotTold):
+                assert await log.committed(settings.group("nobody"), [where]) == {where: Committed(None)}
+                break
+            await asyncio.sleep(0.1)
