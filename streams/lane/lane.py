@@ -14,7 +14,7 @@ from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Committed, Log, MissingTopics, Truncated
 from streams.lane.offset_fetch import Unstable
-from streams.lane.transactor import Fenced, Transactor
+from streams.lane.transactor import Disconnected, Fenced, Transactor
 from streams.lane.work import Work
 from streams.provisioning import WrongTopics
 
@@ -143,6 +143,8 @@ class Lane:
             except Truncated as problem:
                 logger.error("lane.truncated group=%s partition=%d reason=%s", self._group, self.number, problem)
                 self._fresh, pause_s = True, REOPEN_PAUSE_S
+            except Disconnected:
+                logger.info("lane.disconnected group=%s partition=%d", self._group, self.number)
             except WrongTopics as problem:
                 self.wrong = problem
                 return

@@ -5,6 +5,8 @@ aiokafka is pinned to an exact version because of these.
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
@@ -14,6 +16,7 @@ NAMES = (
     ("aiokafka.producer.sender", "Sender", "close"),
     ("aiokafka.producer.transaction_manager", "TransactionManager", "maybe_add_partition_to_txn"),
     ("aiokafka.admin", "AIOKafkaAdminClient", "_send_request"),
+    ("aiokafka.conn", "AIOKafkaConnection", "connected"),
 )
 #: Instance attributes, set in constructors.
 ATTRIBUTES = (
@@ -21,6 +24,7 @@ ATTRIBUTES = (
     ("aiokafka.consumer.group_coordinator", "GroupCoordinator", "_group_instance_id"),
     ("aiokafka", "AIOKafkaProducer", "_sender"),
     ("aiokafka", "AIOKafkaProducer", "_txn_manager"),
+    ("aiokafka.client", "AIOKafkaClient", "_conns"),
 )
 
 
@@ -39,6 +43,16 @@ def leave_when_stopped(consumer: AIOKafkaConsumer) -> None:
 def add_to_transaction(producer: AIOKafkaProducer, place: TopicPartition) -> None:
     """Have the end of the producer's transaction written to a partition to which it writes no record."""
     producer._txn_manager.maybe_add_partition_to_txn(place)
+
+
+def connections_of(producer: AIOKafkaProducer) -> tuple[Any, ...]:
+    """The producer's connections to brokers as they are now, without the one it began with."""
+    return tuple(made for (node, _), made in producer.client._conns.items() if node != "bootstrap")
+
+
+def are_open(connections: tuple[Any, ...]) -> bool:
+    """False when one of them has been closed."""
+    return all(connection.connected() for connection in connections)
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

@@ -39,6 +39,10 @@ class Broken(Exception):
     """The transaction failed or its end is unknown; only opening again tells what Kafka has."""
 
 
+class Disconnected(Exception):
+    """A connection has closed since the last transaction: whether that has an end in the log must be asked first."""
+
+
 class Transactor:
     """Writes batches in transactions. After any error it must be opened again."""
 
@@ -48,13 +52,14 @@ class Transactor:
         self._group = group
         self._producer: AIOKafkaProducer | None = None
         self._limits: Mapping[str, int] = {}
+        self._connections: tuple[Any, ...] = ()
 
     async def open(self, limits: Mapping[str, int] | None = None) -> None:
         """Fence every earlier holder; when this returns, their last transaction is over. Raises `Broken`.
 
         `limits`: the largest record of each topic without prefix; what is larger is written to `rejected` instead.
         """
-        self._limits = limits or {}
+        self._limits, self._connections = limits or {}, ()
         await self.close()
         self._producer = connections.transactional_producer(self._settings, self._transactional_id)
         try:
@@ -65,11 +70,14 @@ class Transactor:
     async def commit(self, batch: Batch) -> None:
         """Write the outputs and the offsets, all or nothing, and note the outputs' offsets in `batch.written`.
 
-        Raises `Fenced`, or `Broken` where the end is not known.
+        Raises `Fenced`, `Disconnected` before anything is written, or `Broken` where the end is not known.
         """
         assert self._producer is not None, "open first"
+        if not private.are_open(self._connections):
+            raise Disconnected(self._transactional_id)
         try:
             written = await within(COMMIT_TIMEOUT_S, self._transact(self._producer, batch))
+            self._connections = private.connections_of(self._producer)
         except (ProducerFenced, InvalidProducerEpoch) as problem:
             raise Fenced(self._transactional_id) from problem
         except Exception as problem:

@@ -12,11 +12,11 @@ from schemas import topics
 from schemas.settings import Settings
 from streams import provisioning
 from streams.core.outputs import Output
-from streams.lane import offset_fetch
+from streams.lane import offset_fetch, private
 from streams.lane.log import Committed, Log
 from streams.lane.offset_fetch import NotTold, Response7, Unstable
 from streams.lane.outputs import Batch
-from streams.lane.transactor import Broken, Fenced, Transactor
+from streams.lane.transactor import Broken, Disconnected, Fenced, Transactor
 
 
 @pytest.fixture
@@ -163,3 +163,21 @@ async def test_a_coordinator_that_says_nothing_is_not_taken_for_one_that_knows_o
                 assert await log.committed(settings.group("nobody"), [where]) == {where: Committed(None)}
                 break
             await asyncio.sleep(0.1)
+
+
+async def test_after_a_lost_connection_nothing_is_written_before_the_lane_has_opened_again(
+    settings: Settings, log: Log
+) -> None:
+    lane = Transactor(settings, settings.group("x-0"), settings.group("x"))
+    await lane.open()
+    for number in range(3):
+        await lane.commit(Batch(outputs(b"%d" % number), {}))
+    assert lane._producer is not None
+    for connection in private.connections_of(lane._producer):
+        connection.close()
+    with pytest.raises(Disconnected):
+        await lane.commit(Batch(outputs(b"3"), {}))
+    await lane.open()
+    await lane.commit(Batch(outputs(b"4"), {}))
+    await lane.close()
+    assert await values(log, place(settings), 4) == [b"0", b"1", b"2", b"4"]
