@@ -76,6 +76,8 @@ class LaneGroup(ConsumerRebalanceListener):
         try:
             await self._poll(consumer, tasks[0], listening, stop)
         finally:
+            while self._closing:  # what moves away is not left half-way
+                await asyncio.sleep(POLL_MS / 1000)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)

@@ -144,6 +144,12 @@ async def test_a_deleted_endpoints_topic_is_rebuilt_and_no_event_is_judged_witho
         assert len(client.results(tenants[0])) == 3
 
 
+async def test_faust_has_no_changelog_whose_recovery_could_hang(alone: Stack, admin: AIOKafkaAdminClient) -> None:
+    made = {topic for topic in await admin.list_topics() if topic.startswith(alone.prefix)}
+    assert len(made) == 15
+    assert not any("changelog" in topic or "leader" in topic for topic in made)
+
+
 async def test_records_deleted_from_the_beginning_of_endpoints_are_missed(
     alone: Stack, receiver: Receiver, admin: AIOKafkaAdminClient
 ) -> None:
