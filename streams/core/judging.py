@@ -8,7 +8,7 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
 from schemas.results import ErrorKind, Result, Verdict
-from streams.core import matching, outputs, partitioning, reading, versions
+from streams.core import filtering, matching, outputs, partitioning, reading, versions
 from streams.core.outputs import Output, Source
 
 #: What a result says of an endpoint in a state that takes no deliveries.
@@ -48,9 +48,10 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
     """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match."""
     made: list[Output] = []
     deliveries = skipped = 0
+    attributes: dict[str, str] = {}
     for record in candidates:
         version = versions.as_of(record, source.at_ms)
-        if version is None or (pattern := _matching_pattern(version, event.event_type)) is None:
+        if version is None or (pattern := _matching_pattern(version, event, attributes)) is None:
             continue
         identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
         if version.state is not State.ACTIVE:
@@ -82,13 +83,21 @@ def skip(event: Event, endpoint_id: str, delivery_id: str, state: State) -> Resu
     )
 
 
-def _matching_pattern(version: EndpointVersion, event_type: str) -> str | None:
+def _matching_pattern(version: EndpointVersion, event: Event, attributes: dict[str, str]) -> str | None:
+    """The pattern of the first subscription that the event matches. `attributes` is filled when a filter asks."""
     if version.settings is None:
         return None
     for subscription in version.settings.subscriptions:
         for pattern in subscription.event_types:
-            if matching.matches(pattern, event_type):
+            if not matching.matches(pattern, event.event_type):
+                continue
+            if subscription.filter is None:
                 return pattern
+            if not attributes:
+                attributes |= filtering.attributes_of(event)
+            if isinstance(subscription.filter, str) and filtering.passes(subscription.filter, attributes):
+                return pattern
+            break  # another pattern of this subscription has the same filter
     return None
 
 

@@ -19,7 +19,7 @@ from schemas.changes import (
 )
 from schemas.endpoints import EndpointSettings
 from schemas.settings import parse_duration_ms
-from streams.core import addresses, headers, matching
+from streams.core import addresses, filtering, headers, matching
 
 MAX_SUBSCRIPTIONS = 1_000
 MAX_HEADERS = 64
@@ -54,9 +54,9 @@ def refuse_fields(fields: EndpointRegistered | EndpointChanged, limits: Limits) 
 
 def refuse_subscription(subscription: Subscription | SubscriptionAdded) -> str | None:
     """Why it cannot be subscribed to."""
-    if subscription.filter is not None:
-        return "filters are not served yet"
-    return _first(matching.refuse_pattern(pattern) for pattern in subscription.event_types)
+    return filtering.refuse(subscription.filter) or _first(
+        matching.refuse_pattern(pattern) for pattern in subscription.event_types
+    )
 
 
 def refuse_secret(secret: str) -> str | None:

@@ -134,3 +134,42 @@ def test_a_misplaced_record_too_large_to_be_moved_is_rejected_and_not_lost() -> 
     made = judging.misplaced(Source("p.events", wrong, 9, 100, key, b"x" * (8 * topics.MIB)), topics.EVENTS, 8)
     assert made is not None
     assert (made.topic, len(made.value or b"")) == (topics.REJECTED, 8 * topics.MIB)
+
+
+def filtered(*subscriptions: Subscription) -> EndpointRecord:
+    made = EndpointSettings(url="https://a.example/", subscriptions=subscriptions, secrets=())
+    return endpoint("e", EndpointVersion(valid_from_ms=1, offset=1, state=State.ACTIVE, since_ms=1, settings=made))
+
+
+@pytest.mark.parametrize(
+    ("expression", "deliveries"),
+    [
+        ("source = '/s'", 1),
+        ("source = '/other'", 0),
+        ("type LIKE 'a.%' AND id = '1' AND EXISTS time", 1),
+        ("NOT EXISTS subject", 1),
+        ("subject = 'x'", 0),
+        ("NOT (subject = 'x')", 0),
+        ("id + 1 = 2", 1),
+        ("'neither'", 0),
+    ],
+)
+def test_a_filter_decides_by_the_attributes_and_an_error_is_a_no(expression: str, deliveries: int) -> None:
+    judged = judge(filtered(Subscription(event_types=("a.*",), filter=expression)))
+    assert (judged.deliveries, len(judged.outputs)) == (deliveries, deliveries)
+
+
+def test_one_subscription_that_lets_an_event_pass_is_enough_and_makes_one_delivery() -> None:
+    closed = Subscription(event_types=("a.*", "*.b"), filter="FALSE")
+    opened = Subscription(event_types=("*.b",), filter="TRUE")
+    judged = judge(filtered(closed, opened, opened))
+    delivery = deliveries.decode(judged.outputs[0].value, judged.outputs[0].headers)
+    assert isinstance(delivery, Delivery)
+    assert (judged.deliveries, delivery.matched) == (1, "*.b")
+    assert judge(filtered(closed)).outputs == []
+
+
+def test_a_plain_events_source_is_its_tenant() -> None:
+    plain = Event("t", "1", "a.b", b"1")
+    record = filtered(Subscription(event_types=("**",), filter="source = '/t' AND NOT EXISTS time"))
+    assert judge(record, event=plain).deliveries == 1

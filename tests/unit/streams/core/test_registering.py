@@ -45,7 +45,7 @@ REFUSED: list[dict[str, Any]] = [
     {"batch": {"max_items": 10, "max_wait_ms": 100}},
     {"ordered_by": "data.id"},
     {"payload": {"format": "standard", "fields": ["data.id"]}},
-    {"subscriptions": [{"event_types": ["a"], "filter": "TRUE"}]},
+    {"subscriptions": [{"event_types": ["a"], "filter": "type ="}]},
     {"subscriptions": [{"event_types": ["a"], "filter": {"data": {"x": 1}}}]},
     {"auth": {"kind": "oauth2", "token_url": "https://a.example/", "client_id": "i", "client_secret": "s"}},
     {"auth": {"kind": "mtls", "certificate": "c", "private_key": "k"}},

@@ -1,0 +1,36 @@
+"""A subscription's filter lets pass what it says, and a bad one is refused with the place of its error."""
+
+from plain import Client, Receiver, tenant_name, until
+
+
+async def test_only_events_that_pass_the_filter_arrive(client: Client, receiver: Receiver) -> None:
+    tenant = tenant_name()
+    await client.follow("results")
+    subscription = {"event_types": ["order.*"], "filter": "region IN ('eu', 'uk') AND amount >= 100"}
+    await client.register(tenant, "ep-1", receiver.url + "/in", subscriptions=[subscription])
+    for number, (region, amount) in enumerate((("eu", "100"), ("eu", "99"), ("us", "500"), ("uk", "101"), ("eu", "x"))):
+        headers = {"ce_specversion": "1.0", "ce_id": f"e-{number}", "ce_source": "/shop", "ce_type": "order.paid",
+                   "ce_region": region, "ce_amount": amount, "content-type": "application/json"}  # fmt: skip
+        await client.producer.send_and_wait(
+            client.prefix + "events", b"{}", key=tenant.encode(), headers=[(k, v.encode()) for k, v in headers.items()]
+        )
+    await client.event(tenant, {}, "order.paid", id="without attributes")
+    await client.register(tenant, "ep-2", receiver.url + "/all")
+    await client.event(tenant, {}, "order.paid", id="last")
+    await until(lambda: any(r["event_id"] == "last" for r in client.results(tenant)), 30, "what came after them")
+    passed = {r["event_id"] for r in client.results(tenant) if r["endpoint_id"] == "ep-1"}
+    assert passed == {"e-0", "e-3"}
+    assert len(receiver.at("/in")) == 2
+
+
+async def test_a_bad_filter_is_refused_with_the_place_of_its_error(client: Client, receiver: Receiver) -> None:
+    tenant = tenant_name()
+    await client.follow("rejected")
+    bad = [{"event_types": ["*"], "filter": "type = 'a' AND"}]
+    await client.register(tenant, "ep-1", receiver.url + "/in", subscriptions=bad)
+
+    def reasons() -> list[bytes]:
+        return [dict(r.headers)["rejected-reason"] for r in client.records["rejected"] if r.key == tenant.encode()]
+
+    await until(lambda: len(reasons()) == 1, 20, "the refusal")
+    assert reasons() == [b"filter: the end is not expected at character 15"]
