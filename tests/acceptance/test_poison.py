@@ -109,7 +109,7 @@ async def test_a_full_disk_at_kafka_loses_nothing(
     assert all(stack.alive(name) for name in SERVICES)
 
 
-@pytest.mark.parametrize("name", ["events", "subscriptions", "deliveries", "results", "retries.5s"])
+@pytest.mark.parametrize("name", ["events", "subscriptions", "deliveries"])
 async def test_a_topic_that_is_deleted_and_made_anew_is_worked_on_again(
     make_stack: Callable[..., Stack], receiver: Receiver, name: str
 ) -> None:
@@ -126,11 +126,8 @@ async def test_a_topic_that_is_deleted_and_made_anew_is_worked_on_again(
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
     await admin.start()
     await admin.delete_topics([stack.prefix + name])
-    await until(lambda: not any(stack.ready(service) for service in SERVICES), 30, "unready without it")
-    assert (
-        f"topics are missing (run `hookfold topics`): {stack.prefix}{name}"
-        in stack.page("router", "/readyz")[1].decode()
-    )
+    line = f"topics are missing (run `hookfold topics`): {stack.prefix}{name}"
+    await until(lambda: all(line in stack.page(each, "/readyz")[1].decode() for each in SERVICES), 30, "a line of it")
     assert (await asyncio.to_thread(stack.command, "topics")).returncode == 0
     await admin.close()
     async with Client(stack.kafka, stack.prefix) as client:

@@ -26,6 +26,7 @@ PATIENT_MS = 300_000
 FLOOD_EVENTS = 400
 FLOOD_BYTES = 20_000
 STROKE_S = (0.1, 0.9)
+QUIET_S = 10.0
 
 
 class Run:
@@ -202,10 +203,10 @@ async def _load(client: Client, url: str, observed: Observed, seed: int, until: 
 
 
 async def _settle(client: Client, timeout_s: float = 120.0) -> None:
-    """Wait until nothing has come for 10 s."""
+    """Wait until nothing has come for a while: longer than the longest wait of the schedule and a session."""
     until = time.monotonic() + timeout_s
     count, since = -1, time.monotonic()
-    while time.monotonic() < until and time.monotonic() - since < 10:
+    while time.monotonic() < until and time.monotonic() - since < QUIET_S:
         if len(client.records["results"]) != count:
             count, since = len(client.records["results"]), time.monotonic()
         with contextlib.suppress(asyncio.TimeoutError):
