@@ -124,7 +124,12 @@ async def missing_topics(admin: AIOKafkaAdminClient, settings: Settings) -> str:
     missing = sorted(set(names) - set(await admin.list_topics()))
     if missing:
         return f"topics are missing (run `hookfold topics`): {', '.join(missing)}"
-    for found in await admin.describe_topics(names):
+    described = await admin.describe_topics(names)
+    # A topic that is just being made, or deleted, is told without partitions.
+    unmade = sorted(found["topic"] for found in described if not found["partitions"])
+    if unmade:
+        return f"topics have no partitions yet: {', '.join(unmade)}"
+    for found in described:
         if len(found["partitions"]) != settings.partitions:
             raise WrongTopics(
                 f"{found['topic']} has {len(found['partitions'])} partitions, "

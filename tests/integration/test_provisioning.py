@@ -6,6 +6,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from schemas.settings import Settings
+from schemas.topics import topic_map
 from streams import provisioning
 
 
@@ -33,3 +34,19 @@ async def test_what_differs_is_told_and_wrong_partitions_stop_a_process(kafka: s
     assert all("should be" in str(difference) for difference in found.differences)
     with pytest.raises(provisioning.WrongTopics, match="3 partitions"):
         await provisioning.wait_for_topics(settings, asyncio.Event())
+
+
+async def test_a_topic_that_is_told_without_partitions_is_waited_for(kafka: str, prefix: str) -> None:
+    settings = Settings(kafka=kafka, prefix=prefix, partitions=2)
+    await provisioning.provision(settings)
+
+    class Admin:
+        """What Kafka tells in the moment in which a topic is made."""
+
+        async def list_topics(self) -> list[str]:
+            return [settings.topic(topic.name) for topic in topic_map(settings.tiers_ms)]
+
+        async def describe_topics(self, names: list[str]) -> list[dict[str, object]]:
+            return [{"topic": name, "partitions": [] if name.endswith(".events") else [1, 2]} for name in names]
+
+    assert await provisioning.missing_topics(Admin(), settings) == f"topics have no partitions yet: {prefix}events"
