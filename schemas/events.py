@@ -9,6 +9,19 @@ CLOUDEVENTS_JSON = "application/cloudevents+json"
 MOVED_HEADER = "hookfold-moved-from"
 
 
+def cloud_attributes(
+    tenant: str, event_id: str, event_type: str, time: str | None, given: Mapping[str, str]
+) -> dict[str, str]:
+    """The CloudEvents attributes of an event, as filters see them and receivers get them.
+
+    A plain event has no source; CloudEvents requires one, and the tenant is where it came from.
+    """
+    attributes = {"specversion": "1.0", "id": event_id, "source": f"/{tenant}", "type": event_type}
+    if time is not None:
+        attributes["time"] = time
+    return {**attributes, **given}
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened at a tenant.

@@ -90,9 +90,9 @@ class EndpointView:
     async def current(self, key: bytes, at_least: str) -> EndpointRecord | None:
         """The endpoint of now, at least as new as version `at_least` (`<partition>-<offset>`); None: it is gone.
 
-        Raises `Unknown` where the topic has lost what it should have.
         Where this process knows an older one, it reads to the end of the endpoint's partition first. The high watermark
-        counts: the router's transaction may be visible in `deliveries` a moment before it is in `endpoints`.
+        counts: the router's transaction may be visible in `deliveries` a moment before it is in `endpoints`. Raises
+        `Unknown` where the topic has lost what it should have.
         """
         partition, offset = (int(part) for part in at_least.split("-"))
 
@@ -119,7 +119,7 @@ class EndpointView:
         except (TimeoutError, KafkaError, NotTold) as problem:
             raise Unknown(repr(problem)) from problem
         self._compare(place, mark)
-        first, _ = await self._log.bounds(place)
+        first = (await self._log.earliest([place]))[place]
         read = place not in self._again and not mark.is_lost(first, self._positions[place])
         if committed is None or committed <= offset or not read:
             position = self._positions[place]

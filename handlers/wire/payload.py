@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
@@ -10,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from schemas.deliveries import Delivery
-from schemas.events import CLOUDEVENTS_JSON
+from schemas.events import CLOUDEVENTS_JSON, cloud_attributes
 
 Format = Literal["standard", "cloudevents", "cloudevents-binary", "data"]
 _JSON_TYPE = re.compile(r"^[\w.+-]+/([\w.+-]+\+)?json$")
@@ -58,20 +57,12 @@ def _standard(delivery: Delivery, event_time: str) -> bytes:
     return head + b'"data_base64":"' + base64.b64encode(delivery.data) + b'"}'
 
 
-def _attributes(delivery: Delivery, event_time: str) -> Mapping[str, str]:
-    # A plain event has no source; CloudEvents requires one, and the tenant is where it came from.
-    return {
-        "specversion": "1.0",
-        "id": delivery.event_id,
-        "source": f"/{delivery.tenant}",
-        "type": delivery.event_type,
-        "time": event_time,
-        **delivery.attributes,
-    }
+def _attributes(delivery: Delivery, event_time: str) -> dict[str, str]:
+    return cloud_attributes(delivery.tenant, delivery.event_id, delivery.event_type, event_time, delivery.attributes)
 
 
 def _structured(delivery: Delivery, event_time: str) -> bytes:
-    attributes = dict(_attributes(delivery, event_time))
+    attributes = _attributes(delivery, event_time)
     if delivery.data_content_type:
         attributes["datacontenttype"] = delivery.data_content_type
     head = orjson.dumps(attributes)[:-1]

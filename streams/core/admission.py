@@ -8,8 +8,6 @@ MIN_DEFERRAL_MS = 5_000
 MAX_DEFERRAL_MS = 300_000
 #: A deferral doubles with so many failures in a row.
 FAILURES_A_STEP = 10
-
-
 #: How many attempts at a time an endpoint gets before it has answered once.
 FIRST_WINDOW = 2.0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from schemas.events import Event
+from schemas.events import Event, cloud_attributes
 from streams.core import cesql
 
 
@@ -19,18 +19,11 @@ def refuse(given: object) -> str | None:
     return None
 
 
-def attributes_of(event: Event) -> Mapping[str, str]:
-    """The event's CloudEvents attributes, as text. A plain event's source is its tenant, as receivers see it."""
-    attributes = {
-        "specversion": "1.0",
-        "source": f"/{event.tenant}",
-        **event.attributes,
-        "id": event.event_id,
-        "type": event.event_type,
-    }
-    for name, text in (("time", event.time), ("datacontenttype", event.data_content_type)):
-        if text is not None:
-            attributes[name] = text
+def attributes_of(event: Event) -> dict[str, str]:
+    """The event's CloudEvents attributes, as text."""
+    attributes = cloud_attributes(event.tenant, event.event_id, event.event_type, event.time, event.attributes)
+    if event.data_content_type is not None:
+        attributes["datacontenttype"] = event.data_content_type
     return attributes
 
 

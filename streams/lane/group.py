@@ -71,16 +71,16 @@ class LaneGroup(ConsumerRebalanceListener):
         consumer.subscribe(self._topics, listener=self)
         loop = asyncio.get_running_loop()
         # To start is to join, which may never end where the group's coordinator dies.
-        listening = loop.create_task(self._log.listen(self._health))
-        tasks = [loop.create_task(consumer.start()), listening, loop.create_task(self._shift(consumer))]
+        starting = loop.create_task(consumer.start())
+        endless = [loop.create_task(each) for each in (self._log.listen(self._health), self._shift(consumer))]
         try:
-            await self._poll(consumer, tasks[0], listening, stop)
+            await self._poll(consumer, starting, endless, stop)
         finally:
             while self._closing:  # what moves away is not left half-way
                 await asyncio.sleep(POLL_MS / 1000)
-            for task in tasks:
+            for task in (starting, *endless):
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait([starting, *endless])
             await self._close(set(self.lanes))
             # Others take over now, not when this one has been silent for long enough.
             private.leave_when_stopped(consumer)
@@ -144,7 +144,7 @@ class LaneGroup(ConsumerRebalanceListener):
         self,
         consumer: AIOKafkaConsumer,
         starting: asyncio.Task[None],
-        listening: asyncio.Task[None],
+        endless: Sequence[asyncio.Task[None]],
         stop: asyncio.Event,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -169,8 +169,9 @@ class LaneGroup(ConsumerRebalanceListener):
             if loop.time() - looked >= LOOK_INTERVAL_S:
                 looked = loop.time()
                 self._look(looked)
-                if listening.done():
-                    listening.result()
+                for task in endless:
+                    if task.done():
+                        task.result()
 
     def _look(self, now_s: float) -> None:
         """Find what stands still."""

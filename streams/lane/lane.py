@@ -16,7 +16,6 @@ from streams.lane.log import Committed, Log, MissingTopics, Truncated
 from streams.lane.offset_fetch import Unstable
 from streams.lane.transactor import Disconnected, Fenced, Transactor
 from streams.lane.work import Work
-from streams.provisioning import WrongTopics
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +52,6 @@ class Lane:
         self.inputs = tuple(inputs)
         self.work = work
         self.open = False
-        #: What no other opening can mend: the process has to end.
-        self.wrong: WrongTopics | None = None
         self._settings = settings
         self._group = settings.group(service)
         self._transactor = Transactor(settings, f"{self._group}-{number}", self._group)
@@ -113,12 +110,7 @@ class Lane:
         self._health.ready(f"still-{self.number}")
 
     def stalled_s(self, now_s: float) -> float:
-        """For how long an open lane has had work waiting and moved nothing; 0.0 where it moves or waits for Kafka.
-
-        Raises `WrongTopics` where the lane has found that.
-        """
-        if self.wrong is not None:
-            raise self.wrong
+        """For how long an open lane has had work waiting and moved nothing; 0.0 where it moves or waits for Kafka."""
         moved = self.work.progress()
         if not self.open or not self.work.waiting() or moved != self._progress[0]:
             self._progress = (moved, now_s)
@@ -145,9 +137,6 @@ class Lane:
                 self._fresh, pause_s = True, REOPEN_PAUSE_S
             except Disconnected:
                 logger.info("lane.disconnected group=%s partition=%d", self._group, self.number)
-            except WrongTopics as problem:
-                self.wrong = problem
-                return
             except MissingTopics as problem:
                 logger.warning("lane.waiting group=%s partition=%d reason=%s", self._group, self.number, problem)
                 pause_s = MAX_REOPEN_PAUSE_S
@@ -171,7 +160,8 @@ class Lane:
         await self._transactor.open(await self._log.limits())
         committed = await self._committed()
         self._health.kafka_answered()
-        places = {place: await self._start_of(place, known) for place, known in committed.items()}
+        bounds = await self._log.bounds(self.inputs)
+        places = {place: self._start_of(place, known, *bounds[place]) for place, known in committed.items()}
         offsets = await self.work.opened(places, fresh=self._fresh)
         self._fresh = self._doubted = self._lost = False
         self.open = True
@@ -199,9 +189,8 @@ class Lane:
                 await self._transactor.complete_hanging(self.number)
                 return await self._log.committed(self._group, self.inputs, stable=True)
 
-    async def _start_of(self, place: TopicPartition, known: Committed) -> Committed:
+    def _start_of(self, place: TopicPartition, known: Committed, first: int, end: int) -> Committed:
         """What is committed, or where to begin instead when the log does not have that offset (any more)."""
-        first, end = await self._log.bounds(place)
         if known.offset is None:
             return Committed(first)
         if known.offset > end:

@@ -146,9 +146,12 @@ class Log:
         assert self._committed is not None
         return dict(await within(REQUEST_TIMEOUT_S, self._committed.beginning_offsets(list(partitions))))
 
-    async def bounds(self, partition: TopicPartition) -> tuple[int, int]:
-        """The first offset that the partition still has, and its end, open transactions included."""
-        return (await self.earliest([partition]))[partition], await self.high_watermark(partition)
+    async def bounds(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The first offset that each partition still has, and its end, open transactions included."""
+        places = list(partitions)
+        firsts = await self.earliest(places)
+        ends = await asyncio.gather(*(self.high_watermark(place) for place in places))
+        return {place: (firsts[place], end) for place, end in zip(places, ends, strict=True)}
 
     async def stable_ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset up to which each partition can be read under `read_committed`."""

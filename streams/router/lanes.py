@@ -59,15 +59,12 @@ class Lanes:
         """Own just these partitions."""
         wanted = set(partitions)
         async with self._owning:
-            await self._own(wanted)
-
-    async def _own(self, wanted: set[int]) -> None:
-        await self.close(set(self.open) - wanted)
-        for number in sorted(wanted - set(self.open)):
-            work = RouterWork(self._settings, number, self._log, lambda: self.heard, lambda: self.apart)
-            inputs = [work.events, work.changes]
-            lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, self._follower)
-            self.open[number] = (lane, work)
+            await self.close(set(self.open) - wanted)
+            for number in sorted(wanted - set(self.open)):
+                work = RouterWork(self._settings, number, self._log, lambda: self.heard, lambda: self.apart)
+                inputs = [work.events, work.changes]
+                lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, self._follower)
+                self.open[number] = (lane, work)
         logger.info("group.assigned group=%s partitions=%s", self._settings.group(SERVICE), sorted(wanted))
 
     async def close(self, partitions: Iterable[int]) -> None:

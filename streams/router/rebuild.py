@@ -36,7 +36,7 @@ class Rebuild:
         `metadata`: of that commit. `active` says which it was.
         """
         self._mark = marks.read(metadata)
-        first, end = await self._log.bounds(self._keeper.place)
+        first, end = await self._bounds()
         self.active = self._mark.is_lost(first, end)
         if not self.active:
             await self._keeper.load(self._log)
@@ -48,7 +48,7 @@ class Rebuild:
             committed_changes,
         )
         self._keeper.reset()
-        start, _ = await self._log.bounds(self._changes)
+        start = (await self._log.earliest([self._changes]))[self._changes]
         async for records in self._log.read(self._changes, start, committed_changes):
             for record in records:
                 self._folding.apply(source_of(record), pending_since_ms)
@@ -56,7 +56,7 @@ class Rebuild:
 
     async def check(self) -> None:
         """Raise `Truncated` where the topic has been lost under an open lane."""
-        first, end = await self._log.bounds(self._keeper.place)
+        first, end = await self._bounds()
         if first > self._mark.first or end < self._keeper.position:
             raise Truncated(
                 f"endpoints-{self._changes.partition} reaches from {first} to {end}, "
@@ -78,6 +78,10 @@ class Rebuild:
         if self.active and not self._keeper.dirty:
             self.active = False
             logger.warning("endpoints.rebuilt partition=%d endpoints=%d", self._changes.partition, len(self._keeper))
+
+    async def _bounds(self) -> tuple[int, int]:
+        place = self._keeper.place
+        return (await self._log.bounds([place]))[place]
 
     def _after(self, count: int) -> Mark:
         return Mark(self._keeper.position + count, self._mark.first, self._mark.generation)

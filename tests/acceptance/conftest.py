@@ -1,7 +1,9 @@
 """The real stack as a user runs it: processes, a real Kafka, real sockets; nothing of ours is imported here."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from plain import Client, Receiver
@@ -32,6 +34,16 @@ def stack(make_stack: Callable[..., Stack]) -> Stack:
     shared.start(*SERVICES)
     shared.wait_ready(*SERVICES)
     return shared
+
+
+@pytest.fixture
+async def alone(make_stack: Callable[..., Stack], tmp_path: Path) -> AsyncIterator[Stack]:
+    """A running stack that nobody else has, whose processes keep their data in `tmp_path/data`."""
+    own = make_stack(HOOKFOLD_DATA_DIR=str(tmp_path / "data"))
+    own.start(*SERVICES)
+    await asyncio.to_thread(own.wait_ready, *SERVICES)
+    yield own
+    await asyncio.to_thread(own.close)
 
 
 @pytest.fixture

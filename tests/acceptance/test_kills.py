@@ -1,7 +1,6 @@
 """A receiver that always fails gets as many attempts as its schedule says, whatever dies meanwhile."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from plain import Client, Receiver, tenant_name, until
@@ -13,14 +12,11 @@ ROUNDS = 8
 
 @pytest.mark.timeout(240)
 async def test_three_retries_are_four_attempts_while_every_process_is_killed_every_few_seconds(
-    make_stack: Callable[..., Stack], receiver: Receiver
+    alone: Stack, receiver: Receiver
 ) -> None:
-    stack = make_stack()
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
     tenant = tenant_name()
     receiver.answers["/dead"] = 503
-    async with Client(stack.kafka, stack.prefix) as client:
+    async with Client(alone.kafka, alone.prefix) as client:
         await client.follow("results", "dead-letters")
         await client.register(
             tenant, "ep-1", receiver.url + "/dead", retry={"schedule": ["2s", "3s", "4s"], "jitter": 0}
@@ -29,8 +25,8 @@ async def test_three_retries_are_four_attempts_while_every_process_is_killed_eve
         for _ in range(ROUNDS):
             await asyncio.sleep(4)
             for name in SERVICES:
-                await asyncio.to_thread(stack.kill, name)
-            stack.start(*SERVICES)
+                await asyncio.to_thread(alone.kill, name)
+            alone.start(*SERVICES)
         await sending
         await until(lambda: sum(r["verdict"] == "dead" for r in client.results(tenant)) >= EVENTS, 90, "every end")
         await asyncio.sleep(3)
@@ -41,7 +37,6 @@ async def test_three_retries_are_four_attempts_while_every_process_is_killed_eve
         assert attempts == {f"e-{number}": expected for number in range(EVENTS)}
         letters = [record for record in client.records["dead-letters"] if record.key.startswith(tenant.encode())]
         assert len(letters) == EVENTS
-    await asyncio.to_thread(stack.close)
 
 
 async def _send(client: Client, tenant: str) -> None:

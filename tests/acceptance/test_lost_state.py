@@ -32,16 +32,6 @@ async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
     await client.close()
 
 
-@pytest.fixture
-async def alone(make_stack: Callable[..., Stack], tmp_path: Path) -> AsyncIterator[Stack]:
-    """A stack that nobody else has, whose processes keep their data in a folder of their own."""
-    stack = make_stack(HOOKFOLD_DATA_DIR=str(tmp_path / "data"))
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
-    yield stack
-    await asyncio.to_thread(stack.close)
-
-
 async def configure(admin: AIOKafkaAdminClient, topic: str, settings: dict[str, str]) -> None:
     """Set a topic's settings; Kafka forgets those that are not named."""
     named = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime", "retention.ms": "-1", **settings}
@@ -225,17 +215,13 @@ async def test_what_compaction_and_tombstones_leave_is_enough(
 
 
 async def test_a_topic_that_comes_back_with_too_few_partitions_ends_the_processes_with_a_line(
-    make_stack: Callable[..., Stack], admin: AIOKafkaAdminClient
+    alone: Stack, admin: AIOKafkaAdminClient
 ) -> None:
-    stack = make_stack()
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
     tenant = "t" + os.urandom(3).hex()
-    await admin.delete_topics([stack.prefix + "endpoints"])
+    await admin.delete_topics([alone.prefix + "endpoints"])
     await asyncio.sleep(1)
-    await admin.create_topics([NewTopic(stack.prefix + "endpoints", 1, 1)])
-    async with Client(stack.kafka, stack.prefix) as client:
+    await admin.create_topics([NewTopic(alone.prefix + "endpoints", 1, 1)])
+    async with Client(alone.kafka, alone.prefix) as client:
         await client.register(tenant, "ep-1", "http://127.0.0.1:9/")
-    assert await asyncio.to_thread(stack.wait, "router", 60) == 2
-    assert "endpoints has 1 partitions, HOOKFOLD_PARTITIONS is 4" in stack.log("router")
-    await asyncio.to_thread(stack.close)
+    assert await asyncio.to_thread(alone.wait, "router", 60) == 2
+    assert "endpoints has 1 partitions, HOOKFOLD_PARTITIONS is 4" in alone.log("router")

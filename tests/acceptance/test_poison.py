@@ -111,26 +111,23 @@ async def test_a_full_disk_at_kafka_loses_nothing(
 
 @pytest.mark.parametrize("name", ["events", "subscriptions", "deliveries"])
 async def test_a_topic_that_is_deleted_and_made_anew_is_worked_on_again(
-    make_stack: Callable[..., Stack], receiver: Receiver, name: str
+    alone: Stack, receiver: Receiver, name: str
 ) -> None:
-    stack = make_stack()
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
     tenant = tenant_name()
     receiver.answers["/in"] = lambda post: 500 if post.headers["webhook-attempt"] == "1" else 204
-    async with Client(stack.kafka, stack.prefix) as client:
+    async with Client(alone.kafka, alone.prefix) as client:
         for number in range(3):
             await client.register(tenant, "ep-1", receiver.url + "/old", retry={"schedule": ["6s"], "jitter": 0})
             await client.event(tenant, number)
         await until(lambda: len(receiver.at("/old")) == 3, 20, "deliveries before it")
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=alone.kafka)
     await admin.start()
-    await admin.delete_topics([stack.prefix + name])
-    line = f"topics are missing (run `hookfold topics`): {stack.prefix}{name}"
-    await until(lambda: all(line in stack.page(each, "/readyz")[1].decode() for each in SERVICES), 30, "a line of it")
-    assert (await asyncio.to_thread(stack.command, "topics")).returncode == 0
+    await admin.delete_topics([alone.prefix + name])
+    line = f"topics are missing (run `hookfold topics`): {alone.prefix}{name}"
+    await until(lambda: all(line in alone.page(each, "/readyz")[1].decode() for each in SERVICES), 30, "a line of it")
+    assert (await asyncio.to_thread(alone.command, "topics")).returncode == 0
     await admin.close()
-    async with Client(stack.kafka, stack.prefix) as client:
+    async with Client(alone.kafka, alone.prefix) as client:
         await client.register(tenant, "ep-1", receiver.url + "/in", retry={"schedule": ["6s"], "jitter": 0})
         await client.event(tenant, "after", id="after")
         await until(lambda: len(receiver.at("/in")) == 2, 60, "a first try and a retry after it")
@@ -138,7 +135,6 @@ async def test_a_topic_that_is_deleted_and_made_anew_is_worked_on_again(
         await until(
             lambda: [r["verdict"] for r in client.results(tenant)][-2:] == ["retrying", "delivered"], 20, "results"
         )
-    await asyncio.to_thread(stack.close)
 
 
 @pytest.mark.parametrize(("wrong", "jump"), [("0", HOUR), ("0", "-" + HOUR), ("-" + HOUR, HOUR)])

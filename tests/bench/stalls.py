@@ -49,8 +49,8 @@ def owned(folder: Path, name: str, index: int) -> set[int]:
     return {int(number) for number in found[-1].split(",") if number.strip()} if found else set()
 
 
-async def measure(kafka: str, folder: Path) -> list[str]:
-    """A line for each disturbance."""
+async def measure(kafka: str, folder: Path) -> None:
+    """Print a line for each disturbance."""
     prefix = f"stalls-{time.monotonic_ns() % 10**6}."
     processes = Processes(kafka, prefix, folder, 2)
     await asyncio.to_thread(processes.start_all)
@@ -61,13 +61,11 @@ async def measure(kafka: str, folder: Path) -> list[str]:
                 await client.register(f"t{number}", "ep", receiver.url + "/in")
             sending = asyncio.create_task(_send(client, waits))
             await asyncio.sleep(SETTLE_S)
-            lines = [await _row("nothing", "router", asyncio.sleep, set(), folder, receiver, waits)]
+            print(await _row("nothing", "router", asyncio.sleep, set(), folder, receiver, waits), flush=True)
             for service in ("router", "egress"):
                 for name, disturb, disturbed in _disturbances(processes, service):
-                    lines.append(await _row(name, service, disturb, disturbed, folder, receiver, waits))
-                    print(lines[-1], flush=True)
+                    print(await _row(name, service, disturb, disturbed, folder, receiver, waits), flush=True)
             sending.cancel()
-            return lines
     finally:
         await asyncio.to_thread(processes.close)
 
@@ -157,8 +155,7 @@ async def _send(client: Client, waits: dict[str, Wait]) -> None:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as name, LocalKafka(Path(name) / "kafka", free_port()) as broker:
-        lines = asyncio.run(measure(broker.bootstrap, Path(name)))
-    print("\n".join(["", *lines]))
+        asyncio.run(measure(broker.bootstrap, Path(name)))
     return 0
 
 

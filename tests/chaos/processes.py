@@ -1,14 +1,13 @@
 """Routers, egresses and delayers as child processes, each with its name, its port and its log for a whole run."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from stack import free_port
+from stack import end, free_port
 
 from tests.chaos import plan
 from tests.chaos.plan import SERVICES
@@ -90,13 +89,4 @@ class Processes:
 
     def close(self) -> None:
         """End all of them."""
-        for process in self._running.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in self._running.values():
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(self._running.values())

@@ -115,7 +115,7 @@ class _Token:
 def parse(text: str) -> Node:
     """The tree of an expression. Raises `BadExpression`."""
     if len(text) > MAX_LENGTH:
-        raise BadExpression(f"an expression has at most {MAX_LENGTH} characters, and this is not over", MAX_LENGTH + 1)
+        raise BadExpression(f"an expression has at most {MAX_LENGTH} characters: it goes on", MAX_LENGTH + 1)
     return _Parser(_tokens(text)).whole()
 
 
