@@ -66,6 +66,10 @@ class Retry(Record):
 
 
 Verification = Literal["challenge", "okta", "cloudevents", "none"]
+#: Until a new URL is verified: deliveries wait for it, or the old one serves.
+UrlChange = Literal["wait", "serve_old"]
+#: An endpoint's version: `<partition>-<offset>` of a change in `subscriptions`.
+Version = Annotated[str, StringConstraints(pattern=r"^\d{1,10}-\d{1,19}$")]
 
 
 class EndpointFields(Record):
@@ -75,9 +79,10 @@ class EndpointFields(Record):
     subscriptions: tuple[Subscription, ...] | None = Field(default=None, max_length=1000)
     secrets: tuple[str, ...] | None = Field(default=None, max_length=16, repr=False)
     verification: Verification | None = None
+    url_change: UrlChange | None = None
     payload: Payload | None = None
     batch: dict[str, Any] | None = None
-    headers: dict[str, str] | None = None
+    headers: dict[str, str] | None = Field(default=None, repr=False)
     auth: Auth | None = None
     retry: Retry | None = None
     timeout_ms: int | None = Field(default=None, ge=1, le=600_000)
@@ -98,18 +103,32 @@ class EndpointRegistered(EndpointFields):
 
 
 class EndpointChanged(EndpointFields):
-    """Some settings anew; a new `url` is verified again."""
+    """Some settings anew; a new `url` is verified again. `if_version`: only while this is the endpoint's version."""
 
     type: Literal["endpoint.changed"]
+    endpoint_id: Identifier
+    if_version: Version | None = None
+
+
+class VerificationRequested(Record):
+    """The handshake is to be made (again)."""
+
+    type: Literal["endpoint.verification_requested"]
     endpoint_id: Identifier
 
 
 class EndpointVerified(Record):
-    """The handshake was answered, or an operator vouches for the endpoint."""
+    """The handshake was answered, or an operator vouches for the endpoint.
+
+    `version` names the handshake, by the change that began it: the answer to an older one verifies nothing.
+    `allowed_rate_per_min` is what the receiver allows.
+    """
 
     type: Literal["endpoint.verified"]
     endpoint_id: Identifier
-    method: str
+    method: Annotated[str, StringConstraints(max_length=256)]
+    version: Version | None = None
+    allowed_rate_per_min: float | None = Field(default=None, ge=0.06, allow_inf_nan=False)
 
 
 class EndpointPaused(Record):
@@ -130,11 +149,12 @@ class EndpointResumed(Record):
 
 
 class EndpointDisabled(Record):
-    """Nothing is delivered any more; `endpoint.resumed` undoes it."""
+    """Nothing is delivered any more; `endpoint.resumed` undoes it. `version` names the handshake that was given up."""
 
     type: Literal["endpoint.disabled"]
     endpoint_id: Identifier
     reason: Literal["gone", "failing", "unverified", "operator"]
+    version: Version | None = None
 
 
 class EndpointFailing(Record):
@@ -190,6 +210,7 @@ class SecretRotated(Record):
 Change = Annotated[
     EndpointRegistered
     | EndpointChanged
+    | VerificationRequested
     | EndpointVerified
     | EndpointPaused
     | EndpointResumed

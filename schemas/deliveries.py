@@ -10,6 +10,10 @@ from schemas.model import Identifier, Record
 
 Headers = Sequence[tuple[str, bytes]]
 
+#: Event types of what Hookfold itself sends: the handshake, and a trial that somebody asks for.
+VERIFICATION = "hookfold.verification"
+TEST = "hookfold.test"
+
 #: Header name of each field that is written as plain text, in the order they are written.
 _TEXT_HEADERS: tuple[tuple[str, str], ...] = (
     ("delivery-id", "delivery_id"),
@@ -32,7 +36,7 @@ _FIELD_OF = dict(_TEXT_HEADERS)
 
 
 class Delivery(Record):
-    """One event owed to one endpoint.
+    """One event owed to one endpoint; with the event type `hookfold.verification`, a handshake.
 
     `attempt` is the number of the next attempt, from 1. `event_time_ms` is the event's time in the log;
     `event_time` the provider's own (RFC 3339), if it gave one. `endpoint_version` is the state version
@@ -56,6 +60,11 @@ class Delivery(Record):
     replay_id: str | None = None
     attributes: Mapping[str, str] = Field(default_factory=dict)
     data: bytes = b""
+
+    @property
+    def is_verification(self) -> bool:
+        """True for a handshake; events of that type are refused."""
+        return self.event_type == VERIFICATION
 
     @property
     def key(self) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from schemas.changes import Auth, Payload, Retry, Subscription, Verification
+from schemas.changes import Auth, Payload, Retry, Subscription, UrlChange, Verification
 from schemas.model import Record
 
 
@@ -35,8 +35,9 @@ class EndpointSettings(Record):
     secrets: tuple[str, ...] = Field(repr=False)
     expiring_secrets: tuple[ExpiringSecret, ...] = Field(default=(), repr=False)
     verification: Verification = "challenge"
+    url_change: UrlChange = "wait"
     payload: Payload = Payload()
-    headers: dict[str, str] | None = None
+    headers: dict[str, str] | None = Field(default=None, repr=False)
     auth: Auth | None = Field(default=None, repr=False)
     retry: Retry | None = None
     timeout_ms: int | None = None
@@ -49,7 +50,9 @@ class EndpointVersion(Record):
     """An endpoint from `valid_from_ms` (its change's time in the log, ms) on.
 
     `offset` is the change's own in `subscriptions`; `since_ms` is when `state` began; `verified` tells whether the URL
-    has been vouched for (a pause does not change that); `settings` is None for a gone endpoint.
+    has been vouched for (a pause does not change that); `verifying` is the offset of the change that began the
+    handshake under way, `new_url` what it is for where the old URL serves meanwhile; `allowed_rate_per_min` is the
+    receiver's own word; `settings` is None for a gone endpoint.
     """
 
     valid_from_ms: int
@@ -58,8 +61,32 @@ class EndpointVersion(Record):
     since_ms: int
     reason: str | None = None
     verified: bool = False
+    verifying: int | None = None
+    new_url: str | None = None
+    allowed_rate_per_min: float | None = None
     failing_since_ms: int | None = None
     settings: EndpointSettings | None = None
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """The rate of now: the endpoint's own, or what its receiver allows where that is less."""
+        own = self.settings.rate_per_s if self.settings is not None else None
+        allowed = self.allowed_rate_per_min / 60 if self.allowed_rate_per_min is not None else None
+        return min((rate for rate in (own, allowed) if rate is not None), default=None)
+
+
+class CatchUp(Record):
+    """What was skipped between two times is being delivered, as a replay of this name.
+
+    `until_ms` None: it reaches to where the endpoint is active again. `next_offset` is how far `events` has been looked
+    through for it, `end_offset` where that ends; None: not known yet.
+    """
+
+    replay_id: str
+    since_ms: int
+    until_ms: int | None = None
+    next_offset: int | None = None
+    end_offset: int | None = None
 
 
 class EndpointRecord(Record):
@@ -70,6 +97,7 @@ class EndpointRecord(Record):
     partition: int
     current: EndpointVersion
     history: tuple[EndpointVersion, ...] = ()
+    catch_ups: tuple[CatchUp, ...] = ()
 
     @property
     def version(self) -> str:
@@ -78,15 +106,16 @@ class EndpointRecord(Record):
 
     def encode(self) -> bytes:
         """The value in `endpoints`: the current version laid flat, and `history` (contract, "endpoints")."""
-        return orjson.dumps(
-            {
-                "tenant": self.tenant,
-                "endpoint_id": self.endpoint_id,
-                "version": self.version,
-                **_flat(self.current),
-                "history": [_flat(version) for version in self.history],
-            }
-        )
+        wire = {
+            "tenant": self.tenant,
+            "endpoint_id": self.endpoint_id,
+            "version": self.version,
+            **_flat(self.current),
+            "history": [_flat(version) for version in self.history],
+        }
+        if self.catch_ups:
+            wire["catch_ups"] = [one.model_dump(exclude_none=True) for one in self.catch_ups]
+        return orjson.dumps(wire)
 
     @classmethod
     def decode(cls, value: bytes) -> "EndpointRecord":
@@ -99,6 +128,7 @@ class EndpointRecord(Record):
                 partition=int(wire["version"].split("-")[0]),
                 current=_version(wire),
                 history=tuple(_version(older) for older in wire["history"]),
+                catch_ups=tuple(CatchUp.model_validate(one) for one in wire.get("catch_ups", ())),
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"not a record of endpoints: {problem!r}") from problem

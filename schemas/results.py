@@ -34,7 +34,10 @@ class ErrorKind(StrEnum):
 
 
 class Result(Record):
-    """Contract, "Results". `attempt` counts from 1 and is 0 where none was made; times are ms since 1970."""
+    """Contract, "Results". `attempt` counts from 1 and is 0 where none was made; times are ms since 1970.
+
+    `event_time_ms` is the event's time in the log.
+    """
 
     delivery_id: str
     event_id: str
@@ -46,6 +49,7 @@ class Result(Record):
     status_code: int | None = None
     error_kind: ErrorKind | None = None
     error: str | None = None
+    event_time_ms: int | None = None
     latency_ms: int | None = None
     attempted_at_ms: int | None = None
     next_attempt_at_ms: int | None = None

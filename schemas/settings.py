@@ -1,5 +1,7 @@
 """Settings: environment variables `HOOKFOLD_…` or a `.env` file; one model a process, units in the names."""
 
+import base64
+import binascii
 import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -12,6 +14,10 @@ from pydantic_settings.exceptions import SettingsError
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
+
+#: A key of AES-256.
+KEY_BYTES = 32
+_KEY_ID = re.compile(r"^[A-Za-z0-9_-]{1,32}$")
 
 #: The longest wait a schedule may name: 30 days.
 MAX_DELAY_MS = 30 * 86_400_000
@@ -44,6 +50,30 @@ def _tiers(text: str) -> str:
 def _networks(text: str) -> str:
     for part in filter(None, (part.strip() for part in text.split(","))):
         ip_network(part)
+    return text
+
+
+def parse_keys(text: str) -> dict[str, bytes]:
+    """The keys in `id:base64,id:base64`, 32 bytes each. Raises ValueError, which tells nothing of a key."""
+    keys: dict[str, bytes] = {}
+    for number, part in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+        key_id, _, encoded = part.partition(":")
+        if not encoded or not _KEY_ID.fullmatch(key_id):
+            raise ValueError(f"key {number} is not <id>:<base64 of 32 bytes>")
+        try:
+            key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError(f"key {number} is not base64") from None
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"key {number} has {len(key)} bytes, not {KEY_BYTES}")
+        if key_id in keys:
+            raise ValueError(f"two keys are called {key_id}")
+        keys[key_id] = key
+    return keys
+
+
+def _seal_keys(text: SecretStr) -> SecretStr:
+    parse_keys(text.get_secret_value())
     return text
 
 
@@ -115,12 +145,20 @@ class Settings(BaseSettings):
 
 
 class ReachSettings(Settings):
-    """What may be delivered to."""
+    """What may be delivered to, and the keys that secrets are sealed with."""
 
     allow_networks: Annotated[str, AfterValidator(_networks)] = Field(
         "", description="CIDRs that deliveries may reach although private, comma-separated"
     )
     allow_http: bool = Field(False, description="allow plain http targets")
+    seal_keys: Annotated[SecretStr, AfterValidator(_seal_keys)] = Field(
+        SecretStr(""), description="keys for secrets at rest, `id:base64,…`; the first seals, all open"
+    )
+
+    @cached_property
+    def keys(self) -> dict[str, bytes]:
+        """`seal_keys`, parsed."""
+        return parse_keys(self.seal_keys.get_secret_value())
 
     @cached_property
     def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -149,6 +187,9 @@ class EgressSettings(ReachSettings):
         "5s,5m,30m,2h,5h,10h,10h", description="the waits between attempts; one attempt more than waits"
     )
     retry_jitter: float = Field(0.1, ge=0, le=1, description="share of a wait that is added at random")
+    origin: str = Field(
+        "hookfold", pattern=r"^[A-Za-z0-9.-]{1,253}$", description="this installation's name in CloudEvents handshakes"
+    )
     timeout_ms: int = Field(15_000, ge=1, le=600_000, description="one attempt, connect to end of body")
     in_flight: int = Field(100, ge=1, le=10_000, description="attempts at a time in one process")
     endpoint_in_flight: int = Field(10, ge=1, le=10_000, description="attempts at a time to one endpoint")

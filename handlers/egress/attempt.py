@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 from datetime import UTC, datetime
 
 from handlers.egress.client import Client, Request
 from handlers.egress.queues import EndpointQueue, Item
 from handlers.egress.view import EndpointView, Unknown
 from handlers.egress.work import EgressWork
-from handlers.wire import payload, request, settling
+from handlers.wire import deciding, payload, request, settling, verifying
+from handlers.wire.deciding import Step
 from handlers.wire.settling import Policy
 from schemas.deliveries import Delivery
-from schemas.endpoints import EndpointSettings, State
+from schemas.endpoints import EndpointSettings, EndpointVersion, State
 from schemas.results import Result
 from schemas.settings import EgressSettings
 from schemas.version import VERSION
 from streams import metrics
-from streams.core import admission
+from streams.core import admission, sealing
+from streams.core.outputs import Output
+from streams.core.sealing import CannotOpen, Keyring
 from streams.lane import clock
 
 logger = logging.getLogger(__name__)
 
 USER_AGENT = f"Hookfold/{VERSION}"
+#: Twice what nobody guesses.
+CHALLENGE_BYTES = 32
+#: How soon a delivery that waits for its endpoint's verification is looked at again, at the least.
+MIN_PENDING_MS = 1_000
 
 
 class Attempts:
@@ -32,6 +40,8 @@ class Attempts:
     def __init__(self, settings: EgressSettings, client: Client, view: EndpointView) -> None:
         self._timeout_ms = settings.timeout_ms
         self._policy = Policy(settings.schedule_ms, settings.retry_jitter, settings.tiers_ms)
+        self._ring = Keyring(settings.keys)
+        self._origin = settings.origin
         self._client = client
         self._view = view
 
@@ -45,9 +55,9 @@ class Attempts:
         work.begin()
         try:
             return await self._make(item, work, queue)
-        except Unknown as problem:
+        except (Unknown, CannotOpen) as problem:
             logger.warning("delivery.waits delivery_id=%s reason=%s", item.delivery.delivery_id, problem)
-            work.put_off(item, admission.MIN_DEFERRAL_MS, "unknown")
+            work.put_off(item, admission.MIN_DEFERRAL_MS, "unknown" if isinstance(problem, Unknown) else "sealed")
             return None
         except Exception:
             logger.exception("delivery.faulted delivery_id=%s", item.delivery.delivery_id)
@@ -59,28 +69,77 @@ class Attempts:
     async def _make(self, item: Item, work: EgressWork, queue: EndpointQueue) -> bool | None:
         delivery = item.delivery
         record = await self._view.current(delivery.key, delivery.endpoint_version)
-        version = record.current if record is not None else None
-        if version is None or version.settings is None or version.state is not State.ACTIVE:
-            result, made = settling.skip(delivery, version.state if version is not None else State.GONE)
-            self._note(result)
-            work.finish(item, made)
+        step = deciding.decide(delivery, record)
+        if isinstance(step, State):
+            self._close(item, work, *settling.skip(delivery, step))
             return None
-        settings = version.settings
-        queue.rate_per_s = settings.rate_per_s
+        assert record is not None
+        match step:
+            case Step.SUPERSEDED:
+                self._close(item, work, *settling.supersede(delivery))
+                return None
+            case Step.WAIT:
+                waited_ms = clock.now_ms() - record.current.since_ms
+                work.put_off(item, min(max(waited_ms, MIN_PENDING_MS), admission.MAX_DEFERRAL_MS), "pending")
+                return None
+            case Step.VERIFY:
+                return await self._verify(item, work, record.current)
+            case Step.SEND:
+                queue.rate_per_s = record.current.rate_per_s
+                return await self._send(item, work, record.current)
+
+    async def _send(self, item: Item, work: EgressWork, version: EndpointVersion) -> bool:
+        delivery = item.delivery
+        settings = self._open(version, delivery)
         attempted_at_ms = clock.now_ms()
-        outcome = await self._client.send(self._request(delivery, settings, attempted_at_ms))
+        event_time = delivery.event_time or _rfc3339(delivery.event_time_ms)
+        body = payload.render(settings.payload.format, delivery, event_time, settings.payload.fields)
+        headers = request.headers(delivery, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
+        answer = await self._client.send(Request(settings.url, headers, body.body, self._timeout_of(settings)))
         result, made = settling.settle(
-            delivery, settings, outcome, self._policy, attempted_at_ms=attempted_at_ms, draw=random.random()
+            delivery, settings, answer.outcome, self._policy, attempted_at_ms=attempted_at_ms, draw=random.random()
         )
+        self._close(item, work, result, made)
+        return not answer.outcome.accepted
+
+    async def _verify(self, item: Item, work: EgressWork, version: EndpointVersion) -> bool:
+        delivery = item.delivery
+        settings = self._open(version, delivery)
+        attempted_at_ms = clock.now_ms()
+        question = verifying.ask(
+            delivery,
+            settings,
+            challenge=secrets.token_urlsafe(CHALLENGE_BYTES),
+            origin=self._origin,
+            now_ms=attempted_at_ms,
+            user_agent=USER_AGENT,
+        )
+        url = version.new_url or settings.url
+        answer = await self._client.send(
+            Request(url, question.headers, question.body, self._timeout_of(settings), question.verb)
+        )
+        judged = verifying.judge(question, answer.outcome, answer.headers, answer.body)
+        result, made = settling.settle_verification(
+            delivery,
+            settings,
+            judged,
+            self._policy,
+            attempted_at_ms=attempted_at_ms,
+            draw=random.random(),
+        )
+        self._close(item, work, result, made)
+        return not judged.outcome.accepted
+
+    def _timeout_of(self, settings: EndpointSettings) -> int:
+        return settings.timeout_ms or self._timeout_ms
+
+    def _open(self, version: EndpointVersion, delivery: Delivery) -> EndpointSettings:
+        assert version.settings is not None
+        return sealing.open_settings(version.settings, self._ring, delivery.tenant, delivery.endpoint_id)
+
+    def _close(self, item: Item, work: EgressWork, result: Result, made: list[Output]) -> None:
         self._note(result)
         work.finish(item, made)
-        return not outcome.accepted
-
-    def _request(self, delivery: Delivery, settings: EndpointSettings, now_ms: int) -> Request:
-        event_time = delivery.event_time or _rfc3339(delivery.event_time_ms)
-        body = payload.render(settings.payload.format, delivery, event_time)
-        headers = request.headers(delivery, settings, body, now_ms=now_ms, user_agent=USER_AGENT)
-        return Request(settings.url, headers, body.body, settings.timeout_ms or self._timeout_ms)
 
     def _note(self, result: Result) -> None:
         metrics.ATTEMPTS.labels(result.verdict.value, result.error_kind.value if result.error_kind else "").inc()

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -48,12 +48,22 @@ ERROR_KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One POST. `timeout_ms` spans connect, TLS, headers and body."""
+    """One request. `timeout_ms` spans connect, TLS, headers and body."""
 
     url: str
     headers: Sequence[tuple[str, str]]
     body: bytes
     timeout_ms: int
+    verb: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the outcome, and where there was an answer its headers and the beginning of its body."""
+
+    outcome: Outcome
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class Client:
@@ -85,19 +95,21 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, request: Request) -> Outcome:
-        """The outcome. Raises only what is not the receiver's fault."""
+    async def send(self, request: Request) -> Answer:
+        """The answer. Raises only what is not the receiver's fault."""
         started = time.monotonic()
         try:
             url = self._check(request.url)
             async with asyncio.timeout(request.timeout_ms / 1000):
-                status, headers, body = await self._post(url, request)
+                status, headers, body = await self._exchange(url, request)
         except Exception as problem:
             kind = kind_of(problem)
             if kind is None:
                 raise
-            return outcome.classify_failure(kind, latency_ms=_since_ms(started))
-        return outcome.classify_response(status, headers, body, latency_ms=_since_ms(started), now_ms=clock.now_ms())
+            return Answer(outcome.classify_failure(kind, latency_ms=_since_ms(started)))
+        latency_ms = _since_ms(started)
+        classified = outcome.classify_response(status, headers, body, latency_ms=latency_ms, now_ms=clock.now_ms())
+        return Answer(classified, headers, body)
 
     def _check(self, text: str) -> URL:
         """The URL, parsed. Raises `Blocked`: aiohttp dials a literal address without asking the resolver."""
@@ -105,9 +117,12 @@ class Client:
             raise Blocked(text)
         return URL(text)
 
-    async def _post(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
+    async def _exchange(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None
-        response = await self._session.post(url, data=request.body, headers=request.headers, allow_redirects=False)
+        body_or_none = request.body if request.verb == "POST" else None
+        response = await self._session.request(
+            request.verb, url, data=body_or_none, headers=request.headers, allow_redirects=False
+        )
         try:
             body = b""
             while len(body) < MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES - len(body))):

@@ -13,7 +13,7 @@ from handlers.egress.queues import Dispatcher, Item
 from handlers.egress.view import EndpointView
 from handlers.wire import settling
 from schemas import deliveries
-from schemas.endpoints import EndpointSettings
+from schemas.endpoints import EndpointVersion
 from schemas.settings import EgressSettings
 from streams import metrics
 from streams.core import judging, offsets, outputs
@@ -208,23 +208,24 @@ class EgressWork:
         else:
             self._offer(item)
 
-    def _settings_of(self, key: bytes) -> EndpointSettings | None:
+    def _version_of(self, key: bytes) -> EndpointVersion | None:
         try:
             known = self._view.peek(key)
         except ValueError:  # written by a newer version; the attempt will say so, and put it off
             return None
-        return known.current.settings if known is not None else None
+        return known.current if known is not None else None
 
     def _offer(self, item: Item) -> None:
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
         key = item.delivery.key
-        settings = self._settings_of(key)
+        version = self._version_of(key)
+        settings = version.settings if version is not None else None
         self._dispatcher.offer(
             key,
             item,
             settings.max_in_flight if settings is not None else None,
-            settings.rate_per_s if settings is not None else None,
+            version.rate_per_s if version is not None else None,
         )
         if self._dispatcher.crowded(key):
             self._crowded_by = key

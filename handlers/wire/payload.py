@@ -2,12 +2,14 @@
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
 import orjson
 
+from handlers.wire import projecting
 from schemas.deliveries import Delivery
 from schemas.events import CLOUDEVENTS_JSON, cloud_attributes
 
@@ -24,8 +26,10 @@ class Body:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def render(form: Format, delivery: Delivery, event_time: str) -> Body:
-    """The body for one delivery; `event_time` is RFC 3339."""
+def render(form: Format, delivery: Delivery, event_time: str, fields: Sequence[str] | None = None) -> Body:
+    """The body for one delivery; `event_time` is RFC 3339, `fields` the part of the data that the endpoint wants."""
+    if fields is not None and delivery.data:
+        delivery = delivery.model_copy(update={"data": projecting.project(delivery.data, fields)})
     match form:
         case "standard":
             return Body("application/json", _standard(delivery, event_time))

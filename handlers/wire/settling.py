@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from handlers.wire.outcome import Outcome
+from handlers.wire.verifying import Judged
 from schemas import topics
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, State
@@ -38,33 +39,74 @@ def settle(
 
     `attempted_at_ms` is when it began, ms since 1970; the wait for the next begins where this one outcome.
     """
-    ended_at_ms = attempted_at_ms + outcome.latency_ms
     if outcome.error_kind is None:
         made = _result(delivery, outcome, attempted_at_ms, Verdict.DELIVERED)
         return made, [outputs.result(made)]
+    plan = _plan(delivery, settings, outcome, policy, attempted_at_ms, draw)
+    if isinstance(plan, retrying.Retry):
+        return _again(delivery, outcome, policy, attempted_at_ms, plan)
+    made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD)
+    given_up = [outputs.result(made), dead_letter(delivery, made)]
     if outcome.error_kind is ErrorKind.GONE:
-        made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD)
-        return made, [outputs.result(made), dead_letter(delivery, made), _disabled(delivery)]
+        given_up.append(_change(delivery, type="endpoint.disabled", reason="gone"))
+    return made, given_up
+
+
+def settle_verification(
+    delivery: Delivery,
+    settings: EndpointSettings,
+    judged: Judged,
+    policy: Policy,
+    *,
+    attempted_at_ms: int,
+    draw: float,
+) -> tuple[Result, list[Output]]:
+    """As `settle`, for a handshake: its end is a change of the endpoint that names it, and it has no dead letter."""
+    version, outcome, rate = delivery.endpoint_version, judged.outcome, judged.allowed_rate_per_min
+    if outcome.error_kind is None:
+        made = _result(delivery, outcome, attempted_at_ms, Verdict.DELIVERED)
+        told = {} if rate is None else {"allowed_rate_per_min": rate}
+        verified = _change(delivery, type="endpoint.verified", method=settings.verification, version=version, **told)
+        return made, [outputs.result(made), verified]
+    plan = _plan(delivery, settings, outcome, policy, attempted_at_ms, draw)
+    if isinstance(plan, retrying.Retry):
+        return _again(delivery, outcome, policy, attempted_at_ms, plan)
+    made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD)
+    given_up = _change(delivery, type="endpoint.disabled", reason="unverified", version=version)
+    return made, [outputs.result(made), given_up]
+
+
+def _plan(
+    delivery: Delivery,
+    settings: EndpointSettings,
+    outcome: Outcome,
+    policy: Policy,
+    attempted_at_ms: int,
+    draw: float,
+) -> retrying.Retry | retrying.GiveUp:
+    if outcome.error_kind is ErrorKind.GONE:
+        return retrying.GiveUp(delivery.attempt)
     own = settings.retry
     schedule_ms = policy.schedule_ms
     if own is not None and own.schedule is not None:
         schedule_ms = [parse_duration_ms(wait) for wait in own.schedule]
-    plan = retrying.plan_retry(
+    return retrying.plan_retry(
         attempt=delivery.attempt,
         schedule_ms=schedule_ms,
         jitter=own.jitter if own is not None and own.jitter is not None else policy.jitter,
         draw=draw,
-        now_ms=ended_at_ms,
+        now_ms=attempted_at_ms + outcome.latency_ms,
         retry_after_ms=outcome.retry_after_ms,
     )
-    match plan:
-        case retrying.Retry(due_at_ms=due_at_ms):
-            made = _result(delivery, outcome, attempted_at_ms, Verdict.RETRYING, due_at_ms)
-            following = delivery.model_copy(update={"attempt": delivery.attempt + 1})
-            return made, [outputs.result(made), wait(following, due_at_ms, ended_at_ms, policy.tiers_ms)]
-        case retrying.GiveUp():
-            made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD)
-            return made, [outputs.result(made), dead_letter(delivery, made)]
+
+
+def _again(
+    delivery: Delivery, outcome: Outcome, policy: Policy, attempted_at_ms: int, plan: retrying.Retry
+) -> tuple[Result, list[Output]]:
+    made = _result(delivery, outcome, attempted_at_ms, Verdict.RETRYING, plan.due_at_ms)
+    following = delivery.model_copy(update={"attempt": delivery.attempt + 1})
+    ended_at_ms = attempted_at_ms + outcome.latency_ms
+    return made, [outputs.result(made), wait(following, plan.due_at_ms, ended_at_ms, policy.tiers_ms)]
 
 
 def wait(delivery: Delivery, due_at_ms: int, now_ms: int, tiers_ms: Mapping[str, int]) -> Output:
@@ -87,6 +129,18 @@ def skip(delivery: Delivery, state: State) -> tuple[Result, list[Output]]:
     return made, [outputs.result(made)]
 
 
+def supersede(delivery: Delivery) -> tuple[Result, list[Output]]:
+    """The result of a handshake that nobody waits for any more."""
+    made = _about(
+        delivery,
+        attempt=0,
+        verdict=Verdict.SKIPPED,
+        error_kind=ErrorKind.EXPIRED,
+        error="another verification has begun since, or the endpoint has been verified",
+    )
+    return made, [outputs.result(made)]
+
+
 def dead_letter(delivery: Delivery, made: Result) -> Output:
     """The data as it came, and in headers what became of it."""
     told = {
@@ -105,8 +159,8 @@ def dead_letter(delivery: Delivery, made: Result) -> Output:
     return Output(topics.DEAD_LETTERS, delivery.key, delivery.data, headers)
 
 
-def _disabled(delivery: Delivery) -> Output:
-    change = {"type": "endpoint.disabled", "endpoint_id": delivery.endpoint_id, "reason": "gone"}
+def _change(delivery: Delivery, **told: Any) -> Output:
+    change = {**told, "endpoint_id": delivery.endpoint_id}
     return Output(topics.SUBSCRIPTIONS, delivery.tenant.encode(), orjson.dumps(change))
 
 
@@ -138,6 +192,7 @@ def _about(delivery: Delivery, **told: Any) -> Result:
         event_type=delivery.event_type,
         tenant=delivery.tenant,
         endpoint_id=delivery.endpoint_id,
+        event_time_ms=delivery.event_time_ms,
         replay_id=delivery.replay_id,
         **told,
     )

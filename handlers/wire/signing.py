@@ -1,23 +1,35 @@
-"""Signatures of Standard Webhooks 1.0, symmetric (`v1`): HMAC-SHA256 over id, timestamp and body."""
+"""Signatures of Standard Webhooks 1.0 over id, timestamp and body: HMAC-SHA256 (`v1`) and ed25519 (`v1a`)."""
 
 import base64
 import hmac
 from collections.abc import Iterable
 from functools import lru_cache
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from streams.core import keys
+
 
 @lru_cache(maxsize=65_536)
-def key_of(secret: str) -> bytes:
-    """The key in a `whsec_…` secret, which was checked when it was registered. Raises ValueError on anything else."""
-    if not secret.startswith("whsec_"):
-        raise ValueError("a secret begins with whsec_")
-    text = secret.removeprefix("whsec_")
-    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+def _mac_key(secret: str) -> bytes:
+    return keys.mac_key(secret)
+
+
+@lru_cache(maxsize=4_096)
+def _private_key(secret: str) -> Ed25519PrivateKey:
+    return keys.private_key(secret)
 
 
 def sign(secrets: Iterable[str], webhook_id: str, timestamp_s: int, body: bytes) -> str:
-    """The value of `webhook-signature`: `v1,…` for each secret in its order, separated by spaces."""
+    """The value of `webhook-signature`: one for each secret in its order, separated by spaces.
+
+    Raises ValueError for what is no secret; such are refused at registration.
+    """
     signed = f"{webhook_id}.{timestamp_s}.".encode() + body
-    return " ".join(
-        "v1," + base64.b64encode(hmac.digest(key_of(secret), signed, "sha256")).decode() for secret in secrets
-    )
+    return " ".join(_signature(secret, signed) for secret in secrets)
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    if secret.startswith(keys.PRIVATE):
+        return "v1a," + base64.b64encode(_private_key(secret).sign(signed)).decode()
+    return "v1," + base64.b64encode(hmac.digest(_mac_key(secret), signed, "sha256")).decode()

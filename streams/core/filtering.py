@@ -1,22 +1,67 @@
-"""Whether an event passes a subscription's filter."""
+"""Whether an event passes a subscription's filter: a CESQL expression on its attributes, or an object on its data."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from schemas.events import Event, cloud_attributes
-from streams.core import cesql
+from streams.core import cesql, content
 
 
 def refuse(given: object) -> str | None:
     """Why it cannot be a filter, with the place of the error; None where it can."""
-    if given is None:
-        return None
-    if not isinstance(given, str):
-        return "filters on the data are not served yet"
     try:
-        cesql.compile_filter(given)
-    except cesql.BadExpression as problem:
+        match given:
+            case None:
+                return None
+            case str():
+                cesql.compile_filter(given)
+            case {"data": data, **others} if not others:
+                content.compile_filter(data)
+            case _:
+                return 'filter: is a CESQL expression or {"data": {…}}'
+    except (cesql.BadExpression, content.BadFilter) as problem:
         return f"filter: {problem}"
+    except RecursionError:
+        return "filter: is nested too deep"
     return None
+
+
+class Filterable:
+    """An event as filters see it; what they need of it is made when the first one asks."""
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self._attributes: Mapping[str, str] | None = None
+        self._data: Any = None
+        self._parsed = False
+
+    def passes(self, given: str | dict[str, Any] | None) -> bool:
+        """Whether the event passes; an error while that is found out is a no."""
+        return given is None or self.why_not(given) is None
+
+    def why_not(self, given: str | dict[str, Any]) -> str | None:
+        """Why the event does not pass, in one line; None where it does."""
+        try:
+            if isinstance(given, str):
+                matched = cesql.compile_filter(given).matches(self._attributes_of())
+            else:
+                matched = content.compile_filter(given["data"])(self._data_of())
+        except cesql.Failed as problem:
+            return f"the filter failed: {problem}"
+        except (cesql.BadExpression, content.BadFilter, content.NotJson, RecursionError, LookupError) as problem:
+            return f"the filter failed: {problem}"
+        return None if matched else "the filter does not match"
+
+    def _attributes_of(self) -> Mapping[str, str]:
+        if self._attributes is None:
+            self._attributes = attributes_of(self._event)
+        return self._attributes
+
+    def _data_of(self) -> Any:
+        if not self._parsed:
+            self._data = content.parse(self._event.data)
+            self._parsed = True
+        return self._data
 
 
 def attributes_of(event: Event) -> dict[str, str]:
@@ -25,11 +70,3 @@ def attributes_of(event: Event) -> dict[str, str]:
     if event.data_content_type is not None:
         attributes["datacontenttype"] = event.data_content_type
     return attributes
-
-
-def passes(expression: str, attributes: Mapping[str, str]) -> bool:
-    """Whether the attributes match; an error while that is found out is a no."""
-    try:
-        return cesql.compile_filter(expression).matches(attributes)
-    except (cesql.Failed, cesql.BadExpression):
-        return False

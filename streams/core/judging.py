@@ -8,7 +8,8 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
 from schemas.results import ErrorKind, Result, Verdict
-from streams.core import filtering, matching, outputs, partitioning, reading, versions
+from streams.core import matching, outputs, partitioning, reading, versions
+from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
 #: What a result says of an endpoint in a state that takes no deliveries.
@@ -48,17 +49,17 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
     """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match."""
     made: list[Output] = []
     deliveries = skipped = 0
-    attributes: dict[str, str] = {}
+    filterable = Filterable(event)
     for record in candidates:
         version = versions.as_of(record, source.at_ms)
-        if version is None or (pattern := _matching_pattern(version, event, attributes)) is None:
+        if version is None or (pattern := matching_pattern(version, event, filterable)) is None:
             continue
         identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
         if version.state is not State.ACTIVE:
-            made.append(outputs.result(skip(event, record.endpoint_id, identity, version.state)))
+            made.append(outputs.result(skip(event, source.at_ms, record.endpoint_id, identity, version.state)))
             skipped += 1
             continue
-        delivery = _deliver(event, source, record, identity, pattern)
+        delivery = _deliver(event, source, record, version, identity, pattern)
         if delivery.fits:
             made.append(delivery)
             deliveries += 1
@@ -68,7 +69,7 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
     return Judged(made, deliveries, skipped)
 
 
-def skip(event: Event, endpoint_id: str, delivery_id: str, state: State) -> Result:
+def skip(event: Event, at_ms: int, endpoint_id: str, delivery_id: str, state: State) -> Result:
     """The result of a delivery that is not attempted because of the endpoint's state."""
     return Result(
         delivery_id=delivery_id,
@@ -80,35 +81,33 @@ def skip(event: Event, endpoint_id: str, delivery_id: str, state: State) -> Resu
         verdict=Verdict.SKIPPED,
         error_kind=KIND_OF_STATE[state],
         error=f"the endpoint was {state.value} when the event came",
+        event_time_ms=at_ms,
     )
 
 
-def _matching_pattern(version: EndpointVersion, event: Event, attributes: dict[str, str]) -> str | None:
-    """The pattern of the first subscription that the event matches. `attributes` is filled when a filter asks."""
+def matching_pattern(version: EndpointVersion, event: Event, filterable: Filterable) -> str | None:
+    """The pattern of the first subscription that the event matches; None where there is none."""
     if version.settings is None:
         return None
     for subscription in version.settings.subscriptions:
         for pattern in subscription.event_types:
-            if not matching.matches(pattern, event.event_type):
-                continue
-            if subscription.filter is None:
-                return pattern
-            if not attributes:
-                attributes |= filtering.attributes_of(event)
-            if isinstance(subscription.filter, str) and filtering.passes(subscription.filter, attributes):
-                return pattern
-            break  # another pattern of this subscription has the same filter
+            if matching.matches(pattern, event.event_type):
+                if filterable.passes(subscription.filter):
+                    return pattern
+                break  # another pattern of this subscription has the same filter
     return None
 
 
-def _deliver(event: Event, source: Source, record: EndpointRecord, identity: str, pattern: str) -> Output:
+def _deliver(
+    event: Event, source: Source, record: EndpointRecord, version: EndpointVersion, identity: str, pattern: str
+) -> Output:
     delivery = Delivery(
         delivery_id=identity,
         event_id=event.event_id,
         event_type=event.event_type,
         tenant=event.tenant,
         endpoint_id=record.endpoint_id,
-        endpoint_version=record.version,
+        endpoint_version=f"{record.partition}-{version.offset}",
         event_time_ms=source.at_ms,
         event_time=event.time,
         data_content_type=event.data_content_type,

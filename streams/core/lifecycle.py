@@ -1,50 +1,17 @@
-"""An endpoint's life: every transition in one table, and the fold of a change into its record."""
+"""An endpoint's life: the fold of a change into its record, by the table of transitions."""
 
 from dataclasses import dataclass
 
 from schemas import changes
 from schemas.changes import Change
-from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
-from streams.core import registering
+from schemas.endpoints import CatchUp, EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
+from streams.core import keys, registering, sealing
 from streams.core.registering import Limits
+from streams.core.sealing import CannotOpen
+from streams.core.transitions import SAME, TRANSITIONS, VERIFIED_OR_PENDING
 
-#: State after a change, by state before and type of change; None before: the endpoint does not exist or is gone.
-#: A pair that is not here is refused. `VERIFIED_OR_PENDING` resolves to active where the URL has been vouched for.
-VERIFIED_OR_PENDING = "verified or pending"
-SAME = "same"
-_LIVE = (State.PENDING, State.ACTIVE, State.PAUSED, State.DISABLED)
-TRANSITIONS: dict[tuple[State | None, str], State | str] = {
-    **{(before, "endpoint.registered"): VERIFIED_OR_PENDING for before in (None, *_LIVE)},
-    **{(before, "endpoint.unregistered"): State.GONE for before in _LIVE},
-    **{(before, "endpoint.disabled"): State.DISABLED for before in _LIVE},
-    **{
-        (before, kind): SAME
-        for before in _LIVE
-        for kind in (
-            "endpoint.failing",
-            "endpoint.recovered",
-            "subscription.added",
-            "subscription.removed",
-            "secret.rotated",
-        )
-    },
-    (State.PENDING, "endpoint.changed"): VERIFIED_OR_PENDING,
-    (State.ACTIVE, "endpoint.changed"): VERIFIED_OR_PENDING,
-    (State.PAUSED, "endpoint.changed"): SAME,
-    (State.DISABLED, "endpoint.changed"): SAME,
-    (State.PENDING, "endpoint.verified"): State.ACTIVE,
-    (State.ACTIVE, "endpoint.verified"): State.ACTIVE,
-    (State.PAUSED, "endpoint.verified"): SAME,
-    (State.DISABLED, "endpoint.verified"): SAME,
-    (State.PENDING, "endpoint.paused"): State.PAUSED,
-    (State.ACTIVE, "endpoint.paused"): State.PAUSED,
-    (State.PAUSED, "endpoint.paused"): State.PAUSED,
-    (State.PENDING, "endpoint.resumed"): VERIFIED_OR_PENDING,
-    (State.ACTIVE, "endpoint.resumed"): VERIFIED_OR_PENDING,
-    (State.PAUSED, "endpoint.resumed"): VERIFIED_OR_PENDING,
-    (State.DISABLED, "endpoint.resumed"): VERIFIED_OR_PENDING,
-    (State.DISABLED, "endpoint.paused"): State.PAUSED,
-}
+#: Replays of one endpoint that may be under way at a time.
+MAX_CATCH_UPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +42,17 @@ def apply(
     target = TRANSITIONS.get((before.state if before else None, change.type))
     if target is None:
         return Refused(f"there is no endpoint {change.endpoint_id}")
-    settings = _settings(before, change, at_ms, limits)
-    if isinstance(settings, Refused):
-        return settings
-    verified = _verified(before, change, settings)
-    if target == VERIFIED_OR_PENDING:
-        state = State.ACTIVE if verified else State.PENDING
-    elif target == SAME:
+    if _is_superseded(before, change, partition):
+        assert record is not None
+        return record
+    settled = _settle(before, change, tenant, partition, at_ms, limits)
+    if isinstance(settled, Refused):
+        return settled
+    if settled.keeps_state or target == SAME:
         assert before is not None
         state = before.state
+    elif target == VERIFIED_OR_PENDING:
+        state = State.ACTIVE if settled.verified else State.PENDING
     else:
         state = State(target)
     moved = before is None or before.state is not state or isinstance(change, changes.EndpointRegistered)
@@ -92,63 +61,173 @@ def apply(
         offset=offset,
         state=state,
         since_ms=at_ms if moved or before is None else before.since_ms,
-        reason=_reason(before, change, state),
-        verified=verified,
+        reason="the new url could not be verified" if settled.keeps_state else _reason(before, change, state),
+        verified=settled.verified and state is not State.GONE,
+        verifying=_verifying(before, change, settled, state, offset),
+        new_url=settled.new_url,
+        allowed_rate_per_min=_allowed_rate(before, change, settled),
         failing_since_ms=_failing(before, change),
-        settings=settings if state is not State.GONE else None,
+        settings=settled.settings if state is not State.GONE else None,
     )
-    history = (*record.history, record.current) if record is not None else ()
+    catch_ups = _catch_ups(record, change, state, f"{partition}-{offset}", at_ms)
+    if len(catch_ups) > MAX_CATCH_UPS:
+        return Refused(f"{MAX_CATCH_UPS} replays of this endpoint are under way")
     return EndpointRecord(
-        tenant=tenant, endpoint_id=change.endpoint_id, partition=partition, current=current, history=history
+        tenant=tenant,
+        endpoint_id=change.endpoint_id,
+        partition=partition,
+        current=current,
+        history=(*record.history, record.current) if record is not None else (),
+        catch_ups=catch_ups,
     )
 
 
-def _settings(before: EndpointVersion | None, change: Change, at_ms: int, limits: Limits) -> EndpointSettings | Refused:
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The settings after a change, and what is known of their URL. `keeps_state`: whatever the table says."""
+
+    settings: EndpointSettings
+    verified: bool
+    new_url: str | None = None
+    keeps_state: bool = False
+
+
+def _is_superseded(before: EndpointVersion | None, change: Change, partition: int) -> bool:
+    """The end of a handshake that is not the one under way: the URL it was for may be another one."""
+    if not isinstance(change, changes.EndpointVerified | changes.EndpointDisabled) or change.version is None:
+        return False
+    return before is None or change.version != f"{partition}-{before.verifying}"
+
+
+def _settle(
+    before: EndpointVersion | None, change: Change, tenant: str, partition: int, at_ms: int, limits: Limits
+) -> _Settled | Refused:
+    try:
+        match change:
+            case changes.EndpointRegistered():
+                registration = sealing.open_change(change, limits.ring, tenant)
+                if (refused := registering.refuse_fields(registration, limits)) is not None:
+                    return Refused(refused)
+                sealed = sealing.seal_change(registration, limits.ring, tenant)
+                settings = registering.merge(None, sealed, limits)
+                return _Settled(settings, settings.verification == "none")
+            case changes.EndpointChanged():
+                assert before is not None
+                if change.if_version is not None and change.if_version != f"{partition}-{before.offset}":
+                    return Refused(f"the endpoint's version is {partition}-{before.offset}, not {change.if_version}")
+                opened = sealing.open_change(change, limits.ring, tenant)
+                if (refused := registering.refuse_fields(opened, limits)) is not None:
+                    return Refused(refused)
+                return _change(before, sealing.seal_change(opened, limits.ring, tenant), limits)
+            case changes.SecretRotated():
+                assert before is not None
+                rotation = sealing.open_change(change, limits.ring, tenant)
+                if (refused := keys.refuse(rotation.secret)) is not None:
+                    return Refused(refused)
+                return _rotate(before, sealing.seal_change(rotation, limits.ring, tenant), at_ms)
+    except CannotOpen as problem:
+        return Refused(str(problem))
     had = before.settings if before is not None else None
+    assert before is not None
+    assert had is not None
     match change:
-        case changes.EndpointRegistered() | changes.EndpointChanged():
-            if (refused := registering.refuse_fields(change, limits)) is not None:
-                return Refused(refused)
-            return registering.merge(had if isinstance(change, changes.EndpointChanged) else None, change, limits)
         case changes.SubscriptionAdded() | changes.SubscriptionRemoved():
-            assert had is not None
             changed = registering.change_subscriptions(had, change)
-            return Refused(changed) if isinstance(changed, str) else changed
-        case changes.SecretRotated():
-            assert had is not None
-            if (refused := registering.refuse_secret(change.secret)) is not None:
-                return Refused(refused)
-            older = [ExpiringSecret(secret=secret, until_ms=at_ms + change.overlap_ms) for secret in had.secrets]
-            older += [secret for secret in had.expiring_secrets if secret.until_ms > at_ms]
-            if len(older) >= registering.MAX_SECRETS:
-                return Refused(f"{registering.MAX_SECRETS} secrets sign already; wait until an overlap ends")
-            return had.model_copy(
-                update={"secrets": (change.secret,), "expiring_secrets": tuple(older) if change.overlap_ms else ()}
-            )
-        case _:
-            assert had is not None
-            return had
-
-
-def _verified(before: EndpointVersion | None, change: Change, settings: EndpointSettings) -> bool:
-    match change:
+            if isinstance(changed, str):
+                return Refused(changed)
+            return _Settled(changed, before.verified, before.new_url)
         case changes.EndpointVerified():
-            return True
-        case changes.EndpointRegistered():
-            return settings.verification == "none"
+            return _Settled(had.model_copy(update={"url": before.new_url or had.url}), verified=True)
+        case changes.VerificationRequested():
+            if had.verification == "none":
+                return Refused("the endpoint's verification is none; there is nothing to ask its receiver")
+            return _Settled(had, before.verified and before.state is not State.DISABLED, before.new_url)
+        case changes.EndpointDisabled(reason="unverified"):
+            kept = before.new_url is not None and change.version is not None
+            return _Settled(had, before.verified and kept, keeps_state=kept)
+        case _:
+            return _Settled(had, before.verified, before.new_url)
+
+
+def _change(before: EndpointVersion, change: changes.EndpointChanged, limits: Limits) -> _Settled:
+    had = before.settings
+    assert had is not None
+    settings = registering.merge(had, change, limits)
+    if settings.verification == "none":
+        url = change.url or before.new_url or had.url
+        return _Settled(settings.model_copy(update={"url": url}), verified=True)
+    if settings.url == had.url:
+        return _Settled(settings, before.verified, before.new_url if change.url is None else None)
+    if settings.url_change == "serve_old" and before.verified:
+        return _Settled(settings.model_copy(update={"url": had.url}), verified=True, new_url=settings.url)
+    return _Settled(settings, verified=False)
+
+
+def _rotate(before: EndpointVersion, change: changes.SecretRotated, at_ms: int) -> _Settled | Refused:
+    had = before.settings
+    assert had is not None
+    older = [ExpiringSecret(secret=secret, until_ms=at_ms + change.overlap_ms) for secret in had.secrets]
+    older += [secret for secret in had.expiring_secrets if secret.until_ms > at_ms]
+    if len(older) >= registering.MAX_SECRETS:
+        return Refused(f"{registering.MAX_SECRETS} secrets sign already; wait until an overlap ends")
+    update = {"secrets": (change.secret,), "expiring_secrets": tuple(older) if change.overlap_ms else ()}
+    return _Settled(had.model_copy(update=update), before.verified, before.new_url)
+
+
+def _verifying(
+    before: EndpointVersion | None, change: Change, settled: _Settled, state: State, offset: int
+) -> int | None:
+    """The offset of the change that began the handshake under way: this one's, the one before, or None."""
+    under_way = before.verifying if before is not None else None
+    if settled.settings.verification == "none" or state in (State.DISABLED, State.GONE):
+        return None
+    match change:
+        case changes.EndpointVerified() | changes.EndpointDisabled():
+            return None
+        case changes.EndpointRegistered() | changes.VerificationRequested():
+            return offset
         case changes.EndpointChanged():
             assert before is not None
             assert before.settings is not None
-            same = settings.url == before.settings.url
-            return settings.verification == "none" or (same and before.verified)
+            if settled.verified and settled.new_url is None:
+                return None if before.new_url is not None else under_way
+            same = settled.settings.url == before.settings.url and settled.new_url == before.new_url
+            again = not same or settled.settings.verification != before.settings.verification
+            return offset if again or under_way is None else under_way
+        case changes.EndpointResumed():
+            return offset if not settled.verified and under_way is None else under_way
         case _:
-            return before is not None and before.verified
+            return under_way
+
+
+def _allowed_rate(before: EndpointVersion | None, change: Change, settled: _Settled) -> float | None:
+    if isinstance(change, changes.EndpointVerified):
+        return change.allowed_rate_per_min
+    if before is None or before.settings is None or isinstance(change, changes.EndpointRegistered):
+        return None
+    return before.allowed_rate_per_min if settled.settings.url == before.settings.url else None
+
+
+def _catch_ups(
+    record: EndpointRecord | None, change: Change, state: State, replay_id: str, at_ms: int
+) -> tuple[CatchUp, ...]:
+    """The replays under way. One that begins while the endpoint is pending reaches to where that ends."""
+    if record is None or state is State.GONE or isinstance(change, changes.EndpointRegistered):
+        return ()
+    under_way = record.catch_ups
+    if isinstance(change, changes.EndpointResumed) and change.deliver_since_ms is not None:
+        under_way = (*under_way, CatchUp(replay_id=replay_id, since_ms=change.deliver_since_ms))
+    if state is not State.ACTIVE:
+        return under_way
+    return tuple(one if one.until_ms is not None else one.model_copy(update={"until_ms": at_ms}) for one in under_way)
 
 
 def _reason(before: EndpointVersion | None, change: Change, state: State) -> str | None:
     match change:
         case changes.EndpointPaused() | changes.EndpointDisabled() | changes.EndpointResumed():
             return change.reason
+        case changes.EndpointVerified() if state is State.ACTIVE:
+            return None
         case _:
             return before.reason if before is not None and before.state is state else None
 

@@ -13,6 +13,7 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.changes import Change
+from schemas.deliveries import VERIFICATION
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, Event
 from schemas.model import ID_PATTERN
 
@@ -218,6 +219,8 @@ def _refuse(fields: Mapping[str, Any]) -> str | None:
             return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
         if (problem := _refuse_text(text)) is not None:
             return f"the event's {name} {problem}"
+    if fields["type"] == VERIFICATION:
+        return f"the event's type {VERIFICATION} is Hookfold's own"
     if fields["time"] is not None and not _is_time(fields["time"]):
         return "the event's time is not RFC 3339"
     if fields["content_type"] is not None and not isinstance(fields["content_type"], str):

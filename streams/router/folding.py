@@ -7,10 +7,11 @@ import logging
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams import metrics
-from streams.core import judging, lifecycle, outputs, reading, versions
+from streams.core import judging, lifecycle, outputs, reading, verification, versions
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
 from streams.core.registering import Limits
+from streams.core.sealing import Keyring
 from streams.router.keeper import Keeper
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,9 @@ class Folding:
         self.max_bytes = outputs.MAX_BYTES[topics.ENDPOINTS]
         self._settings = settings
         self._keeper = keeper
-        self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification)
+        self._limits = Limits(
+            settings.allow_http, settings.allowed_networks, settings.default_verification, Keyring(settings.keys)
+        )
 
     def take(self) -> None:
         """The outputs have been taken, or are void."""
@@ -77,4 +80,6 @@ class Folding:
         if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
         self._keeper.change(after)
+        if (handshake := verification.begun(after)) is not None:
+            self.made.append(handshake)
         return None

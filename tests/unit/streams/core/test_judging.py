@@ -70,6 +70,7 @@ def test_a_skip_says_which_state_and_that_no_attempt_was_made(state: State) -> N
         "delivery_id": reading.delivery_id("t", "1", "e"),
         "event_id": "1",
         "event_type": "a.b",
+        "event_time_ms": 100,
         "tenant": "t",
         "endpoint_id": "e",
         "attempt": 0,

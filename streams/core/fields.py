@@ -1,0 +1,23 @@
+"""Paths into an event, such as `data.customer.id`; a dot within a name is written `\\.`."""
+
+import re
+
+MAX_FIELDS = 256
+MAX_PATH = 512
+_PATH = re.compile(r"^data(\.([^.\\\x00-\x1f]|\\[.\\])+)*$")
+_NAME = re.compile(r"(?:[^.\\]|\\.)+")
+
+
+def refuse(paths: tuple[str, ...]) -> str | None:
+    """Why these are no fields of a payload; None where they are."""
+    if not 0 < len(paths) <= MAX_FIELDS:
+        return f"payload.fields has 1 to {MAX_FIELDS} paths"
+    for path in paths:
+        if len(path) > MAX_PATH or not _PATH.fullmatch(path):
+            return f"payload.fields: {path[:64]!r} is not a path such as data.customer.id"
+    return None
+
+
+def split(path: str) -> list[str]:
+    """The names on the way."""
+    return [re.sub(r"\\(.)", r"\1", name) for name in _NAME.findall(path)]

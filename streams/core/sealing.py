@@ -1,0 +1,137 @@
+"""Secrets at rest: AES-256-GCM under a ring of keys, each sealed text bound to the tenant and endpoint it is for.
+
+The nonce is derived from the text and what it is bound to, as in a synthetic IV, so that the same change folded twice
+gives the same bytes: state that is rebuilt from the log is the state that was.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schemas.changes import (
+    BasicAuth,
+    BearerAuth,
+    EndpointChanged,
+    EndpointRegistered,
+    HeaderAuth,
+    OtherAuth,
+    SecretRotated,
+)
+from schemas.endpoints import EndpointSettings, ExpiringSecret
+
+PREFIX = "sealed:"
+_NONCE_BYTES = 12
+#: `sealed:<e, or a for any>.<key id>.<base64url of nonce and ciphertext>`.
+_SEALED = re.compile(r"^sealed:([ea])\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]+)$")
+
+_Change = TypeVar("_Change", EndpointRegistered, EndpointChanged, SecretRotated)
+_Carrier = TypeVar("_Carrier", EndpointRegistered, EndpointChanged, SecretRotated, EndpointSettings)
+
+
+class CannotOpen(ValueError):
+    """A sealed text that this ring does not open, in one line that tells nothing of it."""
+
+
+class Keyring:
+    """The keys, by id. The first one seals, all open. An empty ring seals nothing and opens nothing."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = {name: (AESGCM(key), hmac.digest(key, b"hookfold nonce", "sha256")) for name, key in keys.items()}
+        self._first = next(iter(self._keys), None)
+
+    def __bool__(self) -> bool:
+        return self._first is not None
+
+    def seal(self, text: str, tenant: str, endpoint_id: str) -> str:
+        """The text, sealed for this endpoint alone; as it is where the ring is empty."""
+        return self._seal(text, "e", _bound(tenant, endpoint_id))
+
+    def seal_for_any(self, text: str) -> str:
+        """The text, sealed for whichever endpoint it is given to."""
+        return self._seal(text, "a", b"")
+
+    def unseal(self, text: str, tenant: str, endpoint_id: str) -> str:
+        """What was sealed; a text that is not sealed is returned as it is. Raises `CannotOpen`."""
+        if not text.startswith(PREFIX):
+            return text
+        found = _SEALED.fullmatch(text)
+        if found is None:
+            raise CannotOpen("a sealed value is not what `hookfold seal` makes")
+        scope, key_id, sealed = found.groups()
+        key = self._keys.get(key_id)
+        if key is None:
+            raise CannotOpen(f"a value is sealed with the key {key_id}, which is not in HOOKFOLD_SEAL_KEYS")
+        bound = _bound(tenant, endpoint_id) if scope == "e" else b""
+        try:
+            raw = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+            return key[0].decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound).decode()
+        except (InvalidTag, ValueError, binascii.Error) as problem:
+            raise CannotOpen("a sealed value was sealed for another endpoint, or has been changed") from problem
+
+    def _seal(self, text: str, scope: str, bound: bytes) -> str:
+        if self._first is None or text.startswith(PREFIX):
+            return text
+        cipher, nonce_key = self._keys[self._first]
+        nonce = hmac.digest(nonce_key, bound + b"\0" + text.encode(), "sha256")[:_NONCE_BYTES]
+        sealed = base64.urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), bound)).decode().rstrip("=")
+        return f"{PREFIX}{scope}.{self._first}.{sealed}"
+
+
+def open_change(change: _Change, ring: Keyring, tenant: str) -> _Change:
+    """The change with everything that was sealed in it opened. Raises `CannotOpen`."""
+    return _mapped(change, lambda text: ring.unseal(text, tenant, change.endpoint_id))
+
+
+def seal_change(change: _Change, ring: Keyring, tenant: str) -> _Change:
+    """The change with everything secret in it sealed; as it is where the ring is empty."""
+    return _mapped(change, lambda text: ring.seal(text, tenant, change.endpoint_id)) if ring else change
+
+
+def open_settings(settings: EndpointSettings, ring: Keyring, tenant: str, endpoint_id: str) -> EndpointSettings:
+    """The settings as an attempt needs them. Raises `CannotOpen`."""
+    return _mapped(settings, lambda text: ring.unseal(text, tenant, endpoint_id))
+
+
+def _mapped(carrier: _Carrier, each: Callable[[str], str]) -> _Carrier:
+    """A copy with `each` applied to every secret text; the same object where that changes nothing."""
+    update: dict[str, object] = {}
+    if isinstance(carrier, SecretRotated):
+        update["secret"] = each(carrier.secret)
+    else:
+        if carrier.secrets is not None:
+            update["secrets"] = tuple(map(each, carrier.secrets))
+        if carrier.headers is not None:
+            update["headers"] = {name: each(value) for name, value in carrier.headers.items()}
+        if carrier.auth is not None:
+            update["auth"] = _auth(carrier.auth, each)
+        if isinstance(carrier, EndpointSettings):
+            update["expiring_secrets"] = tuple(
+                ExpiringSecret(secret=each(older.secret), until_ms=older.until_ms) for older in carrier.expiring_secrets
+            )
+    if all(getattr(carrier, name) == value for name, value in update.items()):
+        return carrier
+    return carrier.model_copy(update=update)
+
+
+def _auth(auth: HeaderAuth | BearerAuth | BasicAuth | OtherAuth, each: Callable[[str], str]) -> object:
+    match auth:
+        case HeaderAuth():
+            return auth.model_copy(update={"value": each(auth.value)})
+        case BearerAuth():
+            return auth.model_copy(update={"token": each(auth.token)})
+        case BasicAuth():
+            return auth.model_copy(update={"password": each(auth.password)})
+        case OtherAuth():
+            return auth
+
+
+def _bound(tenant: str, endpoint_id: str) -> bytes:
+    return f"{tenant}/{endpoint_id}".encode()
