@@ -54,12 +54,12 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
         version = versions.as_of(record, source.at_ms)
         if version is None or (pattern := matching_pattern(version, event, filterable)) is None:
             continue
-        identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
         if version.state is not State.ACTIVE:
+            identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
             made.append(outputs.result(skip(event, source.at_ms, record.endpoint_id, identity, version.state)))
             skipped += 1
             continue
-        delivery = _deliver(event, source, record, version, identity, pattern)
+        delivery = deliver(event, source, record, f"{record.partition}-{version.offset}", pattern)
         if delivery.fits:
             made.append(delivery)
             deliveries += 1
@@ -98,21 +98,30 @@ def matching_pattern(version: EndpointVersion, event: Event, filterable: Filtera
     return None
 
 
-def _deliver(
-    event: Event, source: Source, record: EndpointRecord, version: EndpointVersion, identity: str, pattern: str
+def deliver(
+    event: Event,
+    source: Source,
+    record: EndpointRecord,
+    endpoint_version: str,
+    pattern: str,
+    attempt: int = 1,
+    replay_id: str | None = None,
 ) -> Output:
+    """The delivery of an event. `endpoint_version`: what an attempt has to know of the endpoint at the least."""
     delivery = Delivery(
-        delivery_id=identity,
+        delivery_id=reading.delivery_id(event.tenant, event.event_id, record.endpoint_id),
         event_id=event.event_id,
         event_type=event.event_type,
         tenant=event.tenant,
         endpoint_id=record.endpoint_id,
-        endpoint_version=f"{record.partition}-{version.offset}",
+        endpoint_version=endpoint_version,
         event_time_ms=source.at_ms,
+        attempt=attempt,
         event_time=event.time,
         data_content_type=event.data_content_type,
         traceparent=event.traceparent,
         matched=pattern,
+        replay_id=replay_id,
         attributes=event.attributes,
         data=event.data,
     )

@@ -75,6 +75,7 @@ class Folding:
             return None
         # Events may be older than this change: their versions stay.
         floor_ms = min(source.at_ms, pending_since_ms or source.at_ms) - self._settings.history_ms
+        floor_ms = min([floor_ms, *(catch_up.since_ms for catch_up in after.catch_ups)])
         after = versions.prune(after, floor_ms)
         record = Output(topics.ENDPOINTS, b"", after.encode())
         if record.size > self.max_bytes:

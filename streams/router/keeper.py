@@ -15,6 +15,7 @@ from streams.lane.log import Log
 #: Tenants whose endpoints are parsed and indexed at a time, in one partition.
 MAX_TENANTS = 1_000
 _GONE = b'"state":"gone"'
+_CATCHING = b'"catch_ups":'
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Keeper:
         self._overlay: dict[bytes, EndpointRecord] = {}
         self._dirty: set[bytes] = set()
         self._gone: dict[bytes, int] = {}
+        self._catching: dict[bytes, None] = {}
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._position = 0
 
@@ -74,8 +76,18 @@ class Keeper:
         """True while there is something to be committed."""
         return bool(self._dirty)
 
+    @property
+    def catching(self) -> list[bytes]:
+        """Keys of endpoints with replays under way, and perhaps of some whose last has just ended."""
+        return list(self._catching)
+
     async def load(self, log: Log) -> None:
         """Forget what was not committed and read what is new in the topic. Only after the fence is it final."""
+        for key in self._overlay:
+            if _CATCHING in self._values.get(key, b""):
+                self._catching[key] = None
+            else:
+                self._catching.pop(key, None)
         self._overlay.clear()
         self._dirty.clear()
         self._tenants.clear()
@@ -90,6 +102,7 @@ class Keeper:
         self._values.clear()
         self._by_tenant.clear()
         self._gone.clear()
+        self._catching.clear()
         self._overlay.clear()
         self._dirty.clear()
         self._tenants.clear()
@@ -121,6 +134,10 @@ class Keeper:
             known.put(record)
         self._overlay[key] = record
         self._dirty.add(key)
+        if record.catch_ups:
+            self._catching[key] = None
+        else:
+            self._catching.pop(key, None)
 
     def snapshot(self, at_most: int | None = None) -> dict[bytes, bytes]:
         """Key and value of what has changed since the last snapshot; with `at_most`, the rest is the next one's."""
@@ -162,6 +179,7 @@ class Keeper:
         if value is None:
             self._values.pop(key, None)
             self._gone.pop(key, None)
+            self._catching.pop(key, None)
             endpoints = self._by_tenant.get(tenant, set())
             endpoints.discard(endpoint_id)
             if not endpoints:
@@ -173,5 +191,9 @@ class Keeper:
         self._values[key] = value
         self._by_tenant.setdefault(tenant, set()).add(endpoint_id)
         self._gone.pop(key, None)
+        if _CATCHING in value:
+            self._catching[key] = None
+        elif key not in self._overlay:
+            self._catching.pop(key, None)
         if _GONE in value and (record := EndpointRecord.decode(value)).current.state is State.GONE:
             self._gone[key] = record.current.since_ms

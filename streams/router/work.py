@@ -26,6 +26,7 @@ from streams.router.feed import EventFeed
 from streams.router.folding import FAULT, Folding
 from streams.router.keeper import Keeper
 from streams.router.rebuild import Rebuild
+from streams.router.replays import Replays
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class RouterWork:
         self._folding = Folding(settings, self.keeper)
         self._rebuild = Rebuild(log, self.keeper, self._folding, self.changes)
         self._log = log
+        self._replays = Replays(settings, log, self.keeper, self.events, self._read)
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._pending_since_ms = 0
         self._swept = 0.0
@@ -90,6 +92,9 @@ class RouterWork:
         await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending_since_ms)
         await self._remember_ids()
         self.feed_of_events.reset(self.committed_events)
+        self._replays.reset()
+        if self._replays.pending:
+            self.notify()
         return {self.changes: self.applied}
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
@@ -141,6 +146,8 @@ class RouterWork:
             self._pending_since_ms = event.at_ms
         next_event, applied = self.feed_of_events.next, self.applied
         made += self._folding.made
+        made += self._replays.take()
+        self._replays.work(self.notify)
         written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
         if self._sweeping:
             horizon_ms = clock.now_ms() - self._settings.history_ms
@@ -168,12 +175,13 @@ class RouterWork:
             self.committed_events = batch.offsets[self.events].offset
         self.committed_changes = batch.offsets[self.changes].offset
         self._moved += 1
-        if self.waiting():
+        if self.waiting() or self._replays.pending:
             self.notify()
 
     async def drain(self, timeout_s: float) -> None:
         """See `Work.drain`: what is not judged stays in Kafka."""
         self._stopping = True
+        self._replays.reset()
         self._applied_moved.set()
 
     def waiting(self) -> bool:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import web
@@ -26,10 +26,20 @@ class Post:
     body: bytes
     at_s: float
     query: dict[str, str]
+    method: str = "POST"
 
     def verify(self, secret: str = SECRET) -> Any:
         """The body, verified by the official library. Raises where the signature is bad."""
         return Webhook(secret).verify(self.body, self.headers)
+
+
+@dataclass
+class Answer:
+    """What a receiver says, where a status is not enough."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Receiver:
@@ -37,7 +47,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
-        self.answers: dict[str, int | Callable[[Post], int]] = {}
+        self.answers: dict[str, int | Callable[[Post], int | Answer]] = {}
         self.hold: dict[str, asyncio.Event] = {}
         self.delay_s = 0.0
         self._begun: list[str] = []
@@ -59,7 +69,8 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        post = Post(request.path, headers, await request.read(), time.time(), dict(request.query))
+        query = dict(request.query)
+        post = Post(request.path, headers, await request.read(), time.time(), query, request.method)
         self.posts.append(post)
         self._begun.append(request.path)
         if self.delay_s:
@@ -67,7 +78,9 @@ class Receiver:
         if (held := self.hold.get(request.path)) is not None:
             await held.wait()
         answer = self.answers.get(request.path, 204)
-        return web.Response(status=answer if isinstance(answer, int) else answer(post))
+        said = answer if isinstance(answer, int) else answer(post)
+        told = Answer(said) if isinstance(said, int) else said
+        return web.Response(status=told.status, body=told.body, headers=told.headers)
 
     def begun(self, path: str) -> list[str]:
         """The requests to one path, answered or not."""

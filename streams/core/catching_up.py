@@ -1,0 +1,60 @@
+"""What a replay owes: the events that were skipped for one endpoint, once each."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from schemas.endpoints import CatchUp, EndpointRecord, State
+from schemas.events import Event
+from schemas.results import Result, Verdict
+from streams.core import judging, reading, versions
+from streams.core.filtering import Filterable
+from streams.core.outputs import Output, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the log says of one delivery: its last verdict, and the highest attempt."""
+
+    verdict: Verdict
+    attempt: int
+
+
+def gather(known: dict[str, Past], results: Iterable[Result]) -> None:
+    """Lay the results over what is known, in the order of the log."""
+    for result in results:
+        before = known.get(result.delivery_id)
+        attempt = max(result.attempt, before.attempt if before is not None else 0)
+        known[result.delivery_id] = Past(result.verdict, attempt)
+
+
+def owed(
+    event: Event, source: Source, record: EndpointRecord, catch_up: CatchUp, past: Mapping[str, Past]
+) -> Output | None:
+    """The delivery that the replay makes of an event; None where nothing was skipped.
+
+    An event is owed that found the endpoint not active, and one that was delivered to it but skipped at the attempt;
+    not one that has been attempted since.
+    """
+    if not catch_up.since_ms <= source.at_ms < (catch_up.until_ms or 0):
+        return None
+    version = versions.as_of(record, source.at_ms)
+    if version is None:
+        return None
+    known = past.get(reading.delivery_id(event.tenant, event.event_id, record.endpoint_id))
+    skipped = known.verdict is Verdict.SKIPPED if known is not None else version.state is not State.ACTIVE
+    if not skipped or (pattern := judging.matching_pattern(version, event, Filterable(event))) is None:
+        return None
+    attempt = known.attempt + 1 if known is not None else 1
+    return judging.deliver(event, source, record, record.version, pattern, attempt, catch_up.replay_id)
+
+
+def advance(record: EndpointRecord, replay_id: str, next_offset: int, end_offset: int) -> EndpointRecord:
+    """The record with the replay as far as `next_offset`; without it where it has come to its end."""
+    moved = (
+        one.model_copy(update={"next_offset": next_offset, "end_offset": end_offset})
+        if one.replay_id == replay_id
+        else one
+        for one in record.catch_ups
+    )
+    left = tuple(one for one in moved if one.replay_id != replay_id or next_offset < end_offset)
+    return record.model_copy(update={"catch_ups": left})

@@ -1,0 +1,205 @@
+"""Replays under way in one partition: the log is looked through again, a chunk at a time, beside what is live.
+
+How far one has come is part of its endpoint's record, and so of the transaction with what it delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from pydantic import ValidationError
+
+from schemas import topics
+from schemas.endpoints import CatchUp, EndpointRecord
+from schemas.events import Event
+from schemas.results import Result
+from schemas.settings import RouterSettings
+from streams.core import catching_up, outputs, partitioning
+from streams.core.catching_up import Past
+from streams.core.outputs import Output, Source
+from streams.core.reading import Unreadable
+from streams.lane.log import Log
+from streams.lane.sources import source_of
+from streams.router.keeper import Keeper
+
+logger = logging.getLogger(__name__)
+
+MAX_EVENTS = 2_000
+MAX_BYTES = 4 * 1_048_576
+#: How soon an end that is not stable yet is looked at again, and Kafka that did not answer asked again.
+PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next part of a replay, from `start` to before `next_offset`."""
+
+    key: bytes
+    replay_id: str
+    start: int | None
+    next_offset: int
+    end_offset: int
+    outputs: list[Output]
+
+
+@dataclass(slots=True)
+class _Job:
+    """A replay in memory: what the results said when it began here, and what it has delivered."""
+
+    replay_id: str
+    past: dict[str, Past]
+    seen: set[str]
+
+
+class Replays:
+    """Makes one chunk at a time. `read`: an event's record as the router reads it."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        log: Log,
+        keeper: Keeper,
+        events: TopicPartition,
+        read: Callable[[Source], Event | Unreadable],
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._keeper = keeper
+        self._events = events
+        self._read = read
+        self._job: _Job | None = None
+        self._ready: Chunk | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """True while there is something to be looked through."""
+        return self._next() is not None
+
+    def reset(self) -> None:
+        """Begin again from what the keeper says."""
+        if self._task is not None:
+            self._task.cancel()
+        self._job = self._ready = self._task = None
+
+    def work(self, notify: Callable[[], None]) -> None:
+        """Begin with the next chunk, unless one is ready or under way; `notify` when it is."""
+        if self._ready is None and (self._task is None or self._task.done()) and self.pending:
+            self._task = asyncio.get_running_loop().create_task(self._make(notify))
+
+    def take(self) -> list[Output]:
+        """What the chunk that is ready owes; how far it has come goes into the keeper."""
+        chunk, self._ready = self._ready, None
+        if chunk is None:
+            return []
+        tenant, _, endpoint_id = chunk.key.decode().partition("/")
+        record = self._keeper.get(tenant, endpoint_id)
+        here = next((one for one in record.catch_ups if one.replay_id == chunk.replay_id), None) if record else None
+        if record is None or here is None or here.next_offset != chunk.start:
+            self._job = None
+            return []
+        self._keeper.change(catching_up.advance(record, chunk.replay_id, chunk.next_offset, chunk.end_offset))
+        if chunk.next_offset >= chunk.end_offset:
+            logger.info("replay.done endpoint=%s replay_id=%s", chunk.key.decode(), chunk.replay_id)
+            self._job = None
+        return chunk.outputs
+
+    def _next(self) -> tuple[bytes, EndpointRecord, CatchUp] | None:
+        for key in self._keeper.catching:
+            tenant, _, endpoint_id = key.decode().partition("/")
+            record = self._keeper.get(tenant, endpoint_id)
+            for catch_up in record.catch_ups if record is not None else ():
+                if record is not None and catch_up.until_ms is not None:
+                    return key, record, catch_up
+        return None
+
+    async def _make(self, notify: Callable[[], None]) -> None:
+        try:
+            if (found := self._next()) is not None:
+                self._ready = await self._chunk(*found)
+        except (TimeoutError, KafkaError) as problem:
+            logger.warning("replay.waits reason=%r", problem)
+        except Exception:
+            logger.exception("replay.faulted")
+        if self._ready is None:
+            await asyncio.sleep(PAUSE_S)
+        notify()
+
+    async def _chunk(self, key: bytes, record: EndpointRecord, catch_up: CatchUp) -> Chunk | None:
+        end = catch_up.end_offset
+        if end is None:
+            end = await self._log.high_watermark(self._events)
+        first = await self._log.offset_at(self._events, catch_up.since_ms)
+        first = end if first is None else first
+        start = catch_up.next_offset if catch_up.next_offset is not None else first
+        if self._job is None or self._job.replay_id != catch_up.replay_id:
+            self._job = _Job(catch_up.replay_id, await self._past(key, catch_up), set())
+            await self._look_through(record, catch_up, self._job, first, min(start, end))
+        stable = (await self._log.stable_ends([self._events]))[self._events]
+        if start < end and stable <= start:
+            return None
+        made, position = await self._look_through(record, catch_up, self._job, start, min(end, stable), bounded=True)
+        return Chunk(key, catch_up.replay_id, catch_up.next_offset, position, end, made)
+
+    async def _look_through(
+        self, record: EndpointRecord, catch_up: CatchUp, job: _Job, start: int, end: int, *, bounded: bool = False
+    ) -> tuple[list[Output], int]:
+        """What the events of a range owe that were not seen before, and how far it was looked."""
+        made: list[Output] = []
+        count = size = 0
+        async for records in self._log.read(self._events, start, end, at_most=500):
+            for one in records:
+                if (output := self._owed(one, record, catch_up, job)) is not None:
+                    made.append(output)
+                    size += output.size
+            count += len(records)
+            if bounded and (count >= MAX_EVENTS or size >= MAX_BYTES):
+                return made, records[-1].offset + 1
+        return made, max(start, end)
+
+    def _owed(
+        self, one: ConsumerRecord[bytes, bytes], record: EndpointRecord, catch_up: CatchUp, job: _Job
+    ) -> Output | None:
+        source = source_of(one)
+        if source.key != record.tenant.encode():
+            return None
+        event = self._read(source)
+        if isinstance(event, Unreadable) or event.event_id in job.seen:
+            return None
+        output = catching_up.owed(event, source, record, catch_up, job.past)
+        if output is None:
+            return None
+        job.seen.add(event.event_id)
+        if output.fits:
+            return output
+        return outputs.rejected(source, f"its replay to {record.endpoint_id} is larger than the topic takes")
+
+    async def _past(self, key: bytes, catch_up: CatchUp) -> dict[str, Past]:
+        """What the results say of the endpoint's deliveries since the replay's first event."""
+        partition = partitioning.partition_of(key, self._settings.partitions)
+        place = TopicPartition(self._settings.topic(topics.RESULTS), partition)
+        start = await self._log.offset_at(place, catch_up.since_ms)
+        known: dict[str, Past] = {}
+        if start is None:
+            return known
+        end = (await self._log.stable_ends([place]))[place]
+        async for records in self._log.read(place, start, end):
+            catching_up.gather(known, _results(key, records))
+        return known
+
+
+def _results(key: bytes, records: list[ConsumerRecord[bytes, bytes]]) -> list[Result]:
+    found = []
+    for record in records:
+        if record.key == key and record.value is not None:
+            try:
+                found.append(Result.model_validate(msgspec.json.decode(record.value), strict=False))
+            except (ValidationError, msgspec.DecodeError):
+                logger.warning("replay.unreadable origin=%s/%d/%d", record.topic, record.partition, record.offset)
+    return found
