@@ -8,60 +8,19 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from compose import logs
-from schemas import settings as given
-from schemas.settings import DelayerSettings, EgressSettings, RouterSettings, Settings
+from compose import operating, secrets
+from compose.commands import EXIT_FAILED, Command, fail, load
+from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from schemas.version import VERSION
 
 if TYPE_CHECKING:
-    from handlers.pages import Pages
-    from streams.process import Serve
+    from streams.process import Pages, Serve
 
-EXIT_WRONG = 2
 EXIT_DIFFERENT = 3
-EXIT_FAILED = 70
-
-_Model = TypeVar("_Model", bound=Settings)
-
-
-class Command(click.Command):
-    """A command whose help lists the settings it reads."""
-
-    def __init__(self, *words: Any, model: type[Settings] = Settings, **options: Any) -> None:
-        super().__init__(*words, **options)
-        self.model = model
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The settings, from the model itself."""
-        with formatter.section("Settings (environment variables, or a .env file)"):
-            formatter.write_dl([(name, f"{words} [{default}]") for name, words, default in describe(self.model)])
-
-
-def describe(model: type[Settings]) -> list[tuple[str, str, str]]:
-    """Name, meaning and default of each setting of a process; a duration's unit is in its name."""
-    return [
-        (f"HOOKFOLD_{name.upper()}", field.description or "", "" if field.default is None else str(field.default))
-        for name, field in model.model_fields.items()
-    ]
-
-
-def load(model: type[_Model], **overrides: Any) -> _Model:
-    """The settings; a bad one ends the process with one line and status 2."""
-    loaded = given.load(model, **overrides)
-    if isinstance(loaded, str):
-        fail(loaded)
-    logs.set_up(loaded.log_level)
-    return loaded
-
-
-def fail(reason: str, status: int = EXIT_WRONG) -> NoReturn:
-    """One clear line, and the end."""
-    click.echo(f"hookfold: {reason}", err=True)
-    sys.exit(status)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -150,12 +109,28 @@ def delayer() -> None:
     _serve("delayer", settings, pages, lambda health, stop: service.serve(settings, health, stop))
 
 
+@main.command(cls=Command, model=GatewaySettings)
+def gateway() -> None:
+    """Serve the HTTP API: register endpoints, publish events, and see what became of deliveries."""
+    settings = load(GatewaySettings)
+    if not settings.api_secrets:
+        fail("HOOKFOLD_API_SECRET: not set; tokens are signed with it")
+    from handlers.gateway.service import Gateway
+
+    served = Gateway(settings)
+    _serve("gateway", settings, served, served.serve)
+
+
 @main.command(cls=Command, model=RouterSettings)
 def up() -> None:
-    """Run everything on this machine, and stay: Kafka (unless HOOKFOLD_KAFKA is set), router, egress, delayer."""
+    """Run everything on this machine, and stay: Kafka (unless HOOKFOLD_KAFKA is set), and every service.
+
+    Without HOOKFOLD_API_SECRET the gateway gets one of its own, kept in the data directory.
+    """
     from compose import up as everything
 
-    _guarded(lambda: everything.run(load(RouterSettings), load(EgressSettings), load(DelayerSettings)))
+    settings = load(RouterSettings), load(EgressSettings), load(DelayerSettings), load(GatewaySettings)
+    _guarded(lambda: everything.run(*settings))
 
 
 @main.command(cls=Command, model=RouterSettings)
@@ -196,6 +171,11 @@ def _port(bootstrap: str) -> int:
         fail(f"HOOKFOLD_KAFKA is {bootstrap}: a local Kafka has an address such as 127.0.0.1:9092")
     return int(port)
 
+
+main.add_command(secrets.seal)
+main.add_command(secrets.token)
+main.add_command(operating.endpoints)
+main.add_command(operating.deliveries)
 
 if __name__ == "__main__":
     main()

@@ -64,12 +64,12 @@ class Demo:
         up.stop_on_signals(stop)
         await provisioning.provision(self.settings)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        ports = {name: up.free_port() for name in up.SERVICES}
+        ports = {name: up.free_port() for name in up.PIPELINE}
         console = Console(stderr=True)
         tally = Tally()
         endpoints = {f"{tenant}/{endpoint}": ", ".join(kinds) for tenant, endpoint, _, kinds in ENDPOINTS}
         view = DemoView(tally, endpoints, console)
-        supervisor = Supervisor(up.SERVICES, self._env(ports), view.say, log_dir=self.folder, broker=self.broker)
+        supervisor = Supervisor(up.PIPELINE, self._env(ports), view.say, log_dir=self.folder, broker=self.broker)
         supervisor.start()
         watching = asyncio.create_task(supervisor.watch(stop))
         try:

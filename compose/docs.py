@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas.settings import DelayerSettings, EgressSettings, RouterSettings, Settings
+from schemas.settings import (
+    DelayerSettings,
+    EgressSettings,
+    GatewaySettings,
+    OperatorSettings,
+    RouterSettings,
+    Settings,
+    default_of,
+)
 from schemas.topics import DAY_MS, HOUR_MS, Topic, topic_map
 
 NOTE = "<!-- made by `python -m compose.docs`; do not edit -->\n\n"
@@ -37,12 +45,14 @@ def settings_page() -> str:
         "Router": RouterSettings,
         "Egress": EgressSettings,
         "Delayer": DelayerSettings,
+        "Gateway": GatewaySettings,
+        "Operators' commands": OperatorSettings,
     }
     for title, model in models.items():
         text += f"\n## {title}\n\n| variable | default | what it is |\n| --- | --- | --- |\n"
         for name, field in model.model_fields.items():
             if model is Settings or name not in common:
-                default = "" if field.default in (None, "") else f"`{field.default}`"
+                default = f"`{default_of(field)}`" if default_of(field) else ""
                 text += f"| `HOOKFOLD_{name.upper()}` | {default} | {field.description} |\n"
     return text
 

@@ -1,4 +1,4 @@
-"""Everything on this machine: Kafka, topics, router, egress, delayer; for `hookfold up` and the demo."""
+"""Everything on this machine: Kafka, topics and every service; for `hookfold up` and the demo."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from urllib.request import urlopen
 
 import click
 
+from compose import secrets
 from compose.kafka import LocalKafka
 from compose.supervisor import Supervisor
-from schemas.settings import DelayerSettings, EgressSettings, RouterSettings, Settings
+from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from streams import provisioning
 
-SERVICES = ("router", "egress", "delayer")
+#: What events pass through; the gateway stands beside it.
+PIPELINE = ("router", "egress", "delayer")
+SERVICES = (*PIPELINE, "gateway")
 READY_TIMEOUT_S = 90.0
 
 
@@ -74,28 +77,39 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
 
 
-def run(router: RouterSettings, egress: EgressSettings, delayer: DelayerSettings) -> int:
+def run(router: RouterSettings, egress: EgressSettings, delayer: DelayerSettings, gateway: GatewaySettings) -> int:
     """`hookfold up`: everything, until SIGTERM or Ctrl-C; the exit status."""
     with broker_for(router, router.data_dir / "kafka", 9092) as broker:
-        return asyncio.run(_up(router, egress, delayer, broker))
+        return asyncio.run(_up(router, egress, delayer, gateway, broker))
 
 
 async def _up(
-    router: RouterSettings, egress: EgressSettings, delayer: DelayerSettings, broker: LocalKafka | None
+    router: RouterSettings,
+    egress: EgressSettings,
+    delayer: DelayerSettings,
+    gateway: GatewaySettings,
+    broker: LocalKafka | None,
 ) -> int:
     stop = asyncio.Event()
     stop_on_signals(stop)
     provisioned = await provisioning.provision(router)
     for difference in provisioned.differences:
         say(f"differs: {difference}")
-    supervisor = Supervisor(SERVICES, stack_env(router.kafka, {}), say, broker=broker)
+    more = {} if gateway.api_secrets else {"HOOKFOLD_API_SECRET": secrets.make_secret(gateway.data_dir)}
+    supervisor = Supervisor(SERVICES, stack_env(router.kafka, more), say, broker=broker)
     supervisor.start()
     watching = asyncio.create_task(supervisor.watch(stop))
-    ports = {"router": router.router_port, "egress": egress.egress_port, "delayer": delayer.delayer_port}
+    ports = {
+        "router": router.router_port,
+        "egress": egress.egress_port,
+        "delayer": delayer.delayer_port,
+        "gateway": gateway.gateway_port,
+    }
     try:
         if await wait_ready(ports, stop):
             say(
-                f"hookfold.ready kafka={router.kafka} prefix={router.prefix} stats=http://{router.bind}:{ports['router']}/"
+                f"hookfold.ready kafka={router.kafka} prefix={router.prefix} "
+                f"api=http://{router.bind}:{ports['gateway']}/docs stats=http://{router.bind}:{ports['router']}/"
             )
         elif not stop.is_set():
             say("not everything has become ready; the lines above say why. Still trying.")

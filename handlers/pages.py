@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -21,13 +23,7 @@ class Pages:
         """Show this health. Raises OSError where the port is taken."""
         self._health = health
         app = web.Application()
-        app.add_routes(
-            [
-                web.get("/healthz", self._alive),
-                web.get("/readyz", self._ready),
-                web.get("/metrics", self._metrics),
-            ]
-        )
+        add(app, lambda: self._health)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
@@ -38,15 +34,21 @@ class Pages:
         if runner is not None:
             await runner.cleanup()
 
-    async def _alive(self, _: web.Request) -> web.Response:
+
+def add(app: web.Application, health: Callable[[], Health]) -> None:
+    """Add the pages to an application."""
+
+    async def alive(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
-    async def _ready(self, _: web.Request) -> web.Response:
-        reasons = self._health.reasons()
+    async def ready(_: web.Request) -> web.Response:
+        reasons = health().reasons()
         return web.json_response(
             {"status": "not ready", "reasons": reasons} if reasons else {"status": "ready"},
             status=503 if reasons else 200,
         )
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    app.add_routes([web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)])

@@ -13,4 +13,5 @@ Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 class Record(BaseModel):
     """A value on the wire. Unknown fields are ignored, so that old readers and new writers run side by side."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    # What is wrong is told without what was given: it may be a secret.
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
@@ -23,14 +24,14 @@ _KEY_ID = re.compile(r"^[A-Za-z0-9_-]{1,32}$")
 MAX_DELAY_MS = 30 * 86_400_000
 
 
-def parse_duration_ms(text: str) -> int:
-    """Milliseconds of `500ms`, `5s`, `30m`, `2h` or `1d`. Raises ValueError on anything else, or over 30 days."""
+def parse_duration_ms(text: str, max_ms: int = MAX_DELAY_MS) -> int:
+    """Milliseconds of `500ms`, `5s`, `30m`, `2h` or `1d`. Raises ValueError on anything else, or over `max_ms`."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError(f"{text!r} is not a duration such as 500ms, 5s, 30m, 2h or 1d")
     duration_ms = int(found[1]) * _UNITS_MS[found[2]]
-    if duration_ms > MAX_DELAY_MS:
-        raise ValueError(f"{text!r} is longer than 30 days")
+    if duration_ms > max_ms:
+        raise ValueError(f"{text!r} is longer than {max_ms // _UNITS_MS['d']} days")
     return duration_ms
 
 
@@ -166,13 +167,18 @@ class ReachSettings(Settings):
         return tuple(ip_network(part.strip()) for part in self.allow_networks.split(",") if part.strip())
 
 
-class RouterSettings(ReachSettings):
-    """`hookfold router`."""
+class RegistrationSettings(ReachSettings):
+    """What an endpoint may be registered with."""
 
-    router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
     default_verification: Literal["challenge", "okta", "cloudevents", "none"] = Field(
         "challenge", description="how an endpoint is verified that does not say"
     )
+
+
+class RouterSettings(RegistrationSettings):
+    """`hookfold router`."""
+
+    router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
     dedupe_window_ms: int = Field(3_600_000, ge=0, description="how far back an event id is known")
     dedupe_events: int = Field(100_000, ge=0, description="how many event ids a partition knows at most")
     max_event_bytes: int = Field(1_048_576, ge=1, le=8 * 1_048_576, description="larger events are rejected")
@@ -208,7 +214,47 @@ class DelayerSettings(Settings):
     delayer_port: int = Field(6068, ge=0, le=65535, description="port of the delayer's web pages")
 
 
+class TokenSettings(Settings):
+    """What tokens are signed with."""
+
+    api_secret: SecretStr = Field(
+        SecretStr(""), description="secrets that tokens are signed with, comma-separated; the first signs, all verify"
+    )
+
+    @cached_property
+    def api_secrets(self) -> tuple[str, ...]:
+        """`api_secret`, parsed."""
+        return tuple(filter(None, (part.strip() for part in self.api_secret.get_secret_value().split(","))))
+
+
+class OperatorSettings(TokenSettings):
+    """`hookfold endpoints` and `hookfold deliveries`."""
+
+    url: str = Field("http://127.0.0.1:8080", description="where the gateway is")
+    token: SecretStr = Field(
+        SecretStr(""), description="a token for it; made with HOOKFOLD_API_SECRET where that is set"
+    )
+
+
+class GatewaySettings(RegistrationSettings, TokenSettings):
+    """`hookfold gateway`."""
+
+    gateway_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP API")
+    max_body_bytes: int = Field(1_048_576, ge=1, le=8 * 1_048_576, description="largest body of a request")
+    gateway_rate_per_s: int = Field(1_000, ge=1, description="requests a second of one tenant, with one second's burst")
+    write_wait_ms: int = Field(5_000, ge=0, le=60_000, description="how long a write waits for the state to show it")
+    results_days: int = Field(30, ge=1, description="how long deliveries are shown; as long as `results` is kept")
+
+
 _Model = TypeVar("_Model", bound=Settings)
+
+
+def default_of(field: FieldInfo) -> str:
+    """A setting's default as text; empty where there is none."""
+    default = field.default
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    return "" if default is None else str(default)
 
 
 def load(model: type[_Model], **overrides: Any) -> _Model | str:

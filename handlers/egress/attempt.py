@@ -135,7 +135,7 @@ class Attempts:
 
     def _open(self, version: EndpointVersion, delivery: Delivery) -> EndpointSettings:
         assert version.settings is not None
-        return sealing.open_settings(version.settings, self._ring, delivery.tenant, delivery.endpoint_id)
+        return sealing.open_secrets(version.settings, self._ring, delivery.tenant, delivery.endpoint_id)
 
     def _close(self, item: Item, work: EgressWork, result: Result, made: list[Output]) -> None:
         self._note(result)

@@ -1,6 +1,7 @@
 """An endpoint's life: the fold of a change into its record, by the table of transitions."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from schemas import changes
 from schemas.changes import Change
@@ -16,9 +17,13 @@ MAX_CATCH_UPS = 16
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The change is not applied, for a reason in one line that names no secret."""
+    """The change is not applied, for a reason in one line that names no secret.
+
+    `missing`: what it is about does not exist; `outdated`: it was asked of another version; `full`: a bound is reached.
+    """
 
     reason: str
+    kind: Literal["invalid", "missing", "outdated", "full"] = "invalid"
 
 
 def apply(
@@ -41,7 +46,7 @@ def apply(
     before = record.current if record is not None and record.current.state is not State.GONE else None
     target = TRANSITIONS.get((before.state if before else None, change.type))
     if target is None:
-        return Refused(f"there is no endpoint {change.endpoint_id}")
+        return Refused(f"there is no endpoint {change.endpoint_id}", "missing")
     if _is_superseded(before, change, partition):
         assert record is not None
         return record
@@ -71,7 +76,7 @@ def apply(
     )
     catch_ups = _catch_ups(record, change, state, f"{partition}-{offset}", at_ms)
     if len(catch_ups) > MAX_CATCH_UPS:
-        return Refused(f"{MAX_CATCH_UPS} replays of this endpoint are under way")
+        return Refused(f"{MAX_CATCH_UPS} replays of this endpoint are under way", "full")
     return EndpointRecord(
         tenant=tenant,
         endpoint_id=change.endpoint_id,
@@ -105,26 +110,27 @@ def _settle(
     try:
         match change:
             case changes.EndpointRegistered():
-                registration = sealing.open_change(change, limits.ring, tenant)
+                registration = sealing.open_secrets(change, limits.ring, tenant, change.endpoint_id)
                 if (refused := registering.refuse_fields(registration, limits)) is not None:
                     return Refused(refused)
-                sealed = sealing.seal_change(registration, limits.ring, tenant)
+                sealed = sealing.seal_secrets(registration, limits.ring, tenant, change.endpoint_id)
                 settings = registering.merge(None, sealed, limits)
                 return _Settled(settings, settings.verification == "none")
             case changes.EndpointChanged():
                 assert before is not None
                 if change.if_version is not None and change.if_version != f"{partition}-{before.offset}":
-                    return Refused(f"the endpoint's version is {partition}-{before.offset}, not {change.if_version}")
-                opened = sealing.open_change(change, limits.ring, tenant)
+                    line = f"the endpoint's version is {partition}-{before.offset}, not {change.if_version}"
+                    return Refused(line, "outdated")
+                opened = sealing.open_secrets(change, limits.ring, tenant, change.endpoint_id)
                 if (refused := registering.refuse_fields(opened, limits)) is not None:
                     return Refused(refused)
-                return _change(before, sealing.seal_change(opened, limits.ring, tenant), limits)
+                return _change(before, sealing.seal_secrets(opened, limits.ring, tenant, change.endpoint_id), limits)
             case changes.SecretRotated():
                 assert before is not None
-                rotation = sealing.open_change(change, limits.ring, tenant)
+                rotation = sealing.open_secrets(change, limits.ring, tenant, change.endpoint_id)
                 if (refused := keys.refuse(rotation.secret)) is not None:
                     return Refused(refused)
-                return _rotate(before, sealing.seal_change(rotation, limits.ring, tenant), at_ms)
+                return _rotate(before, sealing.seal_secrets(rotation, limits.ring, tenant, change.endpoint_id), at_ms)
     except CannotOpen as problem:
         return Refused(str(problem))
     had = before.settings if before is not None else None
@@ -134,7 +140,7 @@ def _settle(
         case changes.SubscriptionAdded() | changes.SubscriptionRemoved():
             changed = registering.change_subscriptions(had, change)
             if isinstance(changed, str):
-                return Refused(changed)
+                return Refused(changed, "missing" if isinstance(change, changes.SubscriptionRemoved) else "invalid")
             return _Settled(changed, before.verified, before.new_url)
         case changes.EndpointVerified():
             return _Settled(had.model_copy(update={"url": before.new_url or had.url}), verified=True)
@@ -169,7 +175,7 @@ def _rotate(before: EndpointVersion, change: changes.SecretRotated, at_ms: int) 
     older = [ExpiringSecret(secret=secret, until_ms=at_ms + change.overlap_ms) for secret in had.secrets]
     older += [secret for secret in had.expiring_secrets if secret.until_ms > at_ms]
     if len(older) >= registering.MAX_SECRETS:
-        return Refused(f"{registering.MAX_SECRETS} secrets sign already; wait until an overlap ends")
+        return Refused(f"{registering.MAX_SECRETS} secrets sign already; wait until an overlap ends", "full")
     update = {"secrets": (change.secret,), "expiring_secrets": tuple(older) if change.overlap_ms else ()}
     return _Settled(had.model_copy(update=update), before.verified, before.new_url)
 

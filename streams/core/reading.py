@@ -22,6 +22,7 @@ RecordHeaders = Sequence[tuple[str, bytes]]
 MAX_TEXT_BYTES = 256
 MAX_REASON = 500
 _IDENTIFIER = re.compile(ID_PATTERN)
+_VERSION = re.compile(r"^\d{1,10}-\d{1,19}$", re.ASCII)
 _MOVED = re.compile(rb"^\d{1,10}-\d{1,19}$")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 #: Names that are no attributes, or are told in another way.
@@ -134,6 +135,11 @@ def read_event(
 def delivery_id(tenant: str, event_id: str, endpoint_id: str) -> str:
     """The id of the delivery of one event to one endpoint: the same whenever it is computed (UUID version 5)."""
     return str(uuid.uuid5(_DELIVERY_IDS, f"{tenant}\0{endpoint_id}\0{event_id}"))
+
+
+def is_version(text: str) -> bool:
+    """True for `<partition>-<offset>`."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def _media_type(content_type: str) -> str:

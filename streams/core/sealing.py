@@ -26,14 +26,14 @@ from schemas.changes import (
     SecretRotated,
 )
 from schemas.endpoints import EndpointSettings, ExpiringSecret
+from schemas.model import Record
 
 PREFIX = "sealed:"
 _NONCE_BYTES = 12
 #: `sealed:<e, or a for any>.<key id>.<base64url of nonce and ciphertext>`.
 _SEALED = re.compile(r"^sealed:([ea])\.([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]+)$")
 
-_Change = TypeVar("_Change", EndpointRegistered, EndpointChanged, SecretRotated)
-_Carrier = TypeVar("_Carrier", EndpointRegistered, EndpointChanged, SecretRotated, EndpointSettings)
+_Carrier = TypeVar("_Carrier", bound=Record)
 
 
 class CannotOpen(ValueError):
@@ -85,19 +85,14 @@ class Keyring:
         return f"{PREFIX}{scope}.{self._first}.{sealed}"
 
 
-def open_change(change: _Change, ring: Keyring, tenant: str) -> _Change:
-    """The change with everything that was sealed in it opened. Raises `CannotOpen`."""
-    return _mapped(change, lambda text: ring.unseal(text, tenant, change.endpoint_id))
+def open_secrets(carrier: _Carrier, ring: Keyring, tenant: str, endpoint_id: str) -> _Carrier:
+    """A change or settings with everything that was sealed in them opened. Raises `CannotOpen`."""
+    return _mapped(carrier, lambda text: ring.unseal(text, tenant, endpoint_id))
 
 
-def seal_change(change: _Change, ring: Keyring, tenant: str) -> _Change:
-    """The change with everything secret in it sealed; as it is where the ring is empty."""
-    return _mapped(change, lambda text: ring.seal(text, tenant, change.endpoint_id)) if ring else change
-
-
-def open_settings(settings: EndpointSettings, ring: Keyring, tenant: str, endpoint_id: str) -> EndpointSettings:
-    """The settings as an attempt needs them. Raises `CannotOpen`."""
-    return _mapped(settings, lambda text: ring.unseal(text, tenant, endpoint_id))
+def seal_secrets(carrier: _Carrier, ring: Keyring, tenant: str, endpoint_id: str) -> _Carrier:
+    """A change or settings with everything secret in them sealed; as they are where the ring is empty."""
+    return _mapped(carrier, lambda text: ring.seal(text, tenant, endpoint_id)) if ring else carrier
 
 
 def _mapped(carrier: _Carrier, each: Callable[[str], str]) -> _Carrier:
@@ -105,7 +100,7 @@ def _mapped(carrier: _Carrier, each: Callable[[str], str]) -> _Carrier:
     update: dict[str, object] = {}
     if isinstance(carrier, SecretRotated):
         update["secret"] = each(carrier.secret)
-    else:
+    elif isinstance(carrier, EndpointRegistered | EndpointChanged | EndpointSettings):
         if carrier.secrets is not None:
             update["secrets"] = tuple(map(each, carrier.secrets))
         if carrier.headers is not None:

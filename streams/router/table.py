@@ -15,7 +15,8 @@ from faust.stores.base import Store
 from faust.tables.manager import TableManager
 
 from schemas.endpoints import EndpointRecord
-from streams.core import partitioning
+from streams.core import partitioning, showing
+from streams.core.sealing import Keyring
 from streams.router.keeper import Keeper
 
 
@@ -118,15 +119,12 @@ class KeeperTables(TableManager):
 def public(record: EndpointRecord) -> dict[str, Any]:
     """The endpoint without anything secret: what a page may show."""
     version = record.current
-    shown: dict[str, Any] = {
+    if version.settings is not None:
+        return showing.shown(record, Keyring({})).model_dump(mode="json")
+    return {
         "tenant": record.tenant,
         "endpoint_id": record.endpoint_id,
         "version": record.version,
         "state": version.state.value,
-        "reason": version.reason,
         "since_ms": version.since_ms,
-        "failing_since_ms": version.failing_since_ms,
     }
-    if version.settings is not None:
-        shown |= version.settings.model_dump(mode="json", exclude={"secrets", "expiring_secrets", "headers", "auth"})
-    return shown

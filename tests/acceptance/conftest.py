@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import jwt
 import pytest
-from plain import Client, Receiver
-from stack import SERVICES, Stack
+from plain import Api, Client, Receiver
+from stack import API_SECRET, SERVICES, Stack
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,33 @@ def stack(make_stack: Callable[..., Stack]) -> Stack:
     shared.start(*SERVICES)
     shared.wait_ready(*SERVICES)
     return shared
+
+
+@pytest.fixture(scope="session")
+def make_token(stack: Stack) -> Callable[..., str]:
+    """A token as `hookfold token` makes it."""
+
+    def make(tenant: str | None, *scopes: str, **settings: str) -> str:
+        words = [*(["--tenant", tenant] if tenant else []), *(word for scope in scopes for word in ("--scope", scope))]
+        made = stack.command("token", *words, **settings)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_api(stack: Stack) -> Callable[..., Api]:
+    """A client of the shared stack's gateway, which is started when the first one is made."""
+    stack.start("gateway")
+    stack.wait_ready("gateway")
+
+    def make(tenant: str, *scopes: str) -> Api:
+        claims = {"tenant": tenant, "scope": " ".join(scopes), "exp": int(time.time()) + 600}
+        token = jwt.encode(claims, API_SECRET, "HS256") if scopes else ""
+        return Api(f"http://127.0.0.1:{stack.ports['gateway']}", token, tenant)
+
+    return make
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import time
@@ -10,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from standardwebhooks.webhooks import Webhook
+from yarl import URL
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ok!").decode()
 
@@ -178,3 +180,57 @@ async def until(condition: Callable[[], bool], timeout_s: float = 30.0, what: st
 def tenant_name() -> str:
     """A tenant that no other test has."""
     return "t-" + os.urandom(6).hex()
+
+
+@dataclass
+class Said:
+    """An answer of the HTTP API."""
+
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+
+class Api:
+    """The HTTP API as any client calls it: a base URL and a token."""
+
+    def __init__(self, url: str, token: str, tenant: str) -> None:
+        self.url = url
+        self.token = token
+        self.tenant = tenant
+
+    async def __aenter__(self) -> Self:
+        self._session = ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Said:
+        """Call a path under the tenant's own, or a whole one that begins with `//`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token:
+            named.setdefault("authorization", f"Bearer {self.token}")
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            named.setdefault("content-type", "application/json")
+        url = self.url + (path[1:] if path.startswith("//") else f"/v1/tenants/{self.tenant}{path}")
+        async with self._session.request(
+            method,
+            URL(url, encoded=True),
+            data=None if body is None else io.BytesIO(body),
+            headers=named,
+            skip_auto_headers=["content-type"],
+        ) as answer:
+            raw = await answer.read()
+            return Said(answer.status, {name.lower(): value for name, value in answer.headers.items()}, raw)
+
+    async def ok(self, method: str, path: str, body: Any = None, status: int = 200, **headers: str) -> Any:
+        """The JSON of a call that has to succeed."""
+        said = await self.call(method, path, body, **headers)
+        assert said.status == status, (said.status, said.raw)
+        return said.json if said.raw else None

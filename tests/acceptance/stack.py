@@ -15,6 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 SERVICES = {"router": "HOOKFOLD_ROUTER_PORT", "egress": "HOOKFOLD_EGRESS_PORT", "delayer": "HOOKFOLD_DELAYER_PORT"}
+PORTS = {**SERVICES, "gateway": "HOOKFOLD_GATEWAY_PORT"}
+API_SECRET = "a secret of the tests with more than thirty-two bytes"
 
 
 def free_port() -> int:
@@ -44,7 +46,7 @@ class Stack:
     def __init__(self, kafka: str, prefix: str, folder: Path, **settings: str) -> None:
         self.kafka = kafka
         self.prefix = prefix
-        self.ports = {name: free_port() for name in SERVICES}
+        self.ports = {name: free_port() for name in PORTS}
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         #: What Python runs before the command's name, instead of the command line itself.
@@ -58,7 +60,8 @@ class Stack:
             "HOOKFOLD_ALLOW_HTTP": "1",
             "HOOKFOLD_ALLOW_NETWORKS": "127.0.0.0/8",
             "HOOKFOLD_RETRY_JITTER": "0",
-            **{variable: str(self.ports[name]) for name, variable in SERVICES.items()},
+            **{variable: str(self.ports[name]) for name, variable in PORTS.items()},
+            "HOOKFOLD_API_SECRET": API_SECRET,
             **settings,
         }
 

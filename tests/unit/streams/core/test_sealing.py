@@ -97,11 +97,11 @@ def test_every_secret_of_a_change_is_sealed(auth: dict[str, Any]) -> None:
             }
         )
     )
-    sealed = sealing.seal_change(change, RING, "t")
+    sealed = sealing.seal_secrets(change, RING, "t", "e")
     text = sealed.model_dump_json()
     assert not any(secret in text for secret in (SECRET, "geheim-1", "geheim-2"))
-    assert sealing.open_change(sealed, RING, "t") == change
-    assert sealing.open_change(change, RING, "t") is change
+    assert sealing.open_secrets(sealed, RING, "t", "e") == change
+    assert sealing.open_secrets(change, RING, "t", "e") is change
     assert not any(secret in repr(change) for secret in (SECRET, "geheim-1", "geheim-2"))
 
 

@@ -1,0 +1,189 @@
+"""What the calls of a gateway share: its views, its way into the log, and its rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
+from pydantic import TypeAdapter
+
+from handlers.gateway.follower import Follower
+from handlers.gateway.problems import Kind, Refusal
+from handlers.gateway.views import Views
+from schemas import topics
+from schemas.changes import Change
+from schemas.endpoints import EndpointRecord, State
+from schemas.settings import GatewaySettings
+from streams.core import lifecycle, sealing
+from streams.core.registering import Limits
+from streams.core.sealing import CannotOpen, Keyring
+from streams.lane import clock
+from streams.lane.bounded import within
+from streams.lane.health import Health
+
+logger = logging.getLogger(__name__)
+
+SEND_TIMEOUT_S = 6.0
+#: Kafka that has been silent for so long is not even asked.
+AWAY_S = 10.0
+RETRY_AFTER_S = 5
+
+_CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
+
+
+class Context:
+    """One gateway. `follower` and `producer` are there once Kafka has answered."""
+
+    def __init__(self, settings: GatewaySettings, views: Views, health: Health) -> None:
+        self.settings = settings
+        self.ring = Keyring(settings.keys)
+        self.follower: Follower | None = None
+        self.producer: AIOKafkaProducer | None = None
+        self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)
+        self._views = views
+        self._health = health
+        self._writing: dict[tuple[str, str], asyncio.Lock] = {}
+
+    async def views(self, call: Any, *words: Any) -> Any:
+        """What a method of `Views` returns. Raises `Refusal` while the views are being made for the first time."""
+        if not await asyncio.to_thread(self._views.is_whole):
+            raise Refusal(Kind.UNAVAILABLE, "the views are being made from the log", retry_after_s=RETRY_AFTER_S)
+        return await asyncio.to_thread(call, self._views, *words)
+
+    async def find(self, tenant: str, endpoint_id: str) -> EndpointRecord | None:
+        """The endpoint's record, also where it is gone."""
+        value = await self.views(Views.endpoint, tenant, endpoint_id)
+        return EndpointRecord.decode(value) if value is not None else None
+
+    async def get(self, tenant: str, endpoint_id: str) -> EndpointRecord:
+        """The endpoint's record. Raises `Refusal` where there is none, or none any more."""
+        record = await self.find(tenant, endpoint_id)
+        if record is None or record.current.state is State.GONE:
+            raise Refusal(Kind.NOT_FOUND, f"there is no endpoint {endpoint_id}")
+        return record
+
+    async def change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> EndpointRecord | None:
+        """Have a change made; the endpoint's record with it, or None where that takes long. Raises `Refusal`.
+
+        It is judged before it is written, by what the router will judge it by, so that a wrong one is not written.
+        """
+        lock = self._writing.setdefault((tenant, endpoint_id), asyncio.Lock())
+        try:
+            async with lock:
+                return await self._change(tenant, endpoint_id, fields)
+        finally:
+            if not lock.locked() and not getattr(lock, "_waiters", None):
+                self._writing.pop((tenant, endpoint_id), None)
+
+    async def send(
+        self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> RecordMetadata:
+        """Append a record; returns when all in-sync replicas have it. Raises `Refusal` where that is not known."""
+        (sent,) = await self.send_all(topic, key, [(value, headers)])
+        return sent
+
+    async def send_all(
+        self, topic: str, key: str, records: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]
+    ) -> list[RecordMetadata]:
+        """Append records in their order; see `send`. Where it refuses, some may have been written."""
+        away = Refusal(
+            Kind.UNAVAILABLE, "Kafka does not answer; nothing is known to be written", retry_after_s=RETRY_AFTER_S
+        )
+        if self.producer is None or self._health.kafka_silent_s > AWAY_S:
+            raise away
+        name = self.settings.topic(topic)
+        try:
+            return await within(SEND_TIMEOUT_S, self._send(self.producer, name, key.encode(), records))
+        except (TimeoutError, KafkaError, OSError) as problem:
+            logger.warning("gateway.unsent topic=%s reason=%s", name, type(problem).__name__)
+            raise away from problem
+
+    async def _send(
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        key: bytes,
+        records: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]],
+    ) -> list[RecordMetadata]:
+        sending = [await producer.send(topic, value, key=key, headers=list(headers)) for value, headers in records]
+        return list(await asyncio.gather(*sending))
+
+    async def _change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> EndpointRecord | None:
+        change = _CHANGES.validate_python({**fields, "endpoint_id": endpoint_id}, strict=False)
+        before = await self.find(tenant, endpoint_id)
+        self._judge(before, change, tenant)
+        try:
+            opened = sealing.open_secrets(change, self.ring, tenant, endpoint_id)
+        except CannotOpen as problem:
+            raise Refusal(Kind.INVALID, str(problem)) from None
+        change = sealing.seal_secrets(opened, self.ring, tenant, endpoint_id)
+        value = change.model_dump_json(exclude_none=True).encode()
+        if len(value) > MAX_CHANGE_BYTES:
+            raise Refusal(Kind.TOO_LARGE, f"the change would have {len(value)} bytes, the topic takes less")
+        sent = await self.send(topics.SUBSCRIPTIONS, tenant, value)
+        assert self.follower is not None
+        try:
+            wait_s = self.settings.write_wait_ms / 1000
+            reason = await self.follower.wait(tenant, endpoint_id, (sent.partition, sent.offset), wait_s)
+        except TimeoutError:
+            return None
+        if reason is not None:
+            self._judge(await self.find(tenant, endpoint_id), change, tenant)
+            raise Refusal(Kind.CONFLICT, reason)
+        return await self.find(tenant, endpoint_id)
+
+    def _judge(self, before: EndpointRecord | None, change: Change, tenant: str) -> None:
+        after = lifecycle.apply(
+            before,
+            change,
+            tenant=tenant,
+            partition=before.partition if before is not None else 0,
+            offset=before.current.offset + 1 if before is not None else 0,
+            at_ms=clock.now_ms(),
+            limits=self._limits,
+        )
+        if isinstance(after, lifecycle.Refused):
+            raise Refusal(KINDS[after.kind], after.reason)
+
+
+#: What a refused change is to its caller.
+KINDS = {
+    "invalid": Kind.INVALID,
+    "missing": Kind.NOT_FOUND,
+    "outdated": Kind.OUTDATED,
+    "full": Kind.CONFLICT,
+}
+#: Well below what `subscriptions` takes, for Kafka's own share.
+MAX_CHANGE_BYTES = 1_000_000
+
+
+class Rate:
+    """A token bucket for each tenant, of one second's worth."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def take(self, tenant: str) -> None:
+        """One request more. Raises `Refusal` where that is one too many."""
+        now = time.monotonic()
+        left, filled = self._buckets.get(tenant, (self._per_s, now))
+        left = min(self._per_s, left + (now - filled) * self._per_s)
+        if left < 1:
+            self._buckets[tenant] = (left, now)
+            raise Refusal(Kind.TOO_MANY, f"more than {self._per_s:g} requests a second", retry_after_s=1)
+        self._buckets[tenant] = (left - 1, now)
+        if len(self._buckets) > 100_000:
+            self._buckets.clear()
+
+
+def no_content() -> web.Response:
+    """Done, and nothing to say."""
+    return web.Response(status=204)

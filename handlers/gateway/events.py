@@ -1,0 +1,143 @@
+"""The call that publishes events: plain JSON, or CloudEvents as their HTTP binding 1.0.2 has them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from handlers.gateway.calls import TENANT_PATH, Call, answer
+from handlers.gateway.context import Context
+from handlers.gateway.problems import Kind, Refusal
+from schemas import topics
+from schemas.api import CloudEvent, PlainEvent, Published, PublishedBatch
+from schemas.events import CLOUDEVENTS_JSON
+from streams.core import reading
+from streams.core.reading import Unreadable
+
+CLOUDEVENTS_BATCH = "application/cloudevents-batch+json"
+MAX_BATCH = 1_000
+
+Record = tuple[str, bytes, list[tuple[str, bytes]]]
+
+_OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+async def publish(context: Context, request: web.Request) -> web.StreamResponse:
+    """Append an event, or each of a CloudEvents batch, to the log.
+
+    An event without an id takes the `idempotency-key`, or is given one; a repeated id is delivered once.
+    """
+    tenant = request.match_info["tenant"]
+    body = await request.read()
+    content_type = request.headers.get("content-type", "application/json")
+    media_type = content_type.split(";", 1)[0].strip().lower()
+    batch = media_type == CLOUDEVENTS_BATCH
+    given_id = request.headers.get("idempotency-key")
+    traceparent = request.headers.get("traceparent", "")
+    more = [("traceparent", traceparent.encode("utf-8", "replace"))] if traceparent else []
+    try:
+        if any(name.lower() in ("ce-id", "ce-type", "ce-specversion") for name in request.headers):
+            records = [_binary(request.headers, body, given_id)]
+        elif batch:
+            records = [_structured(bytes(item), None) for item in _ARRAY.decode(body)]
+        elif media_type == CLOUDEVENTS_JSON:
+            records = [_structured(body, given_id)]
+        elif media_type == "application/json":
+            records = [_plain(body, given_id)]
+        else:
+            raise Refusal(Kind.UNSUPPORTED, "an event is application/json or a CloudEvent")
+    except (msgspec.DecodeError, RecursionError):
+        raise Refusal(Kind.BAD_REQUEST, "the body is not a JSON object, or array of such for a batch") from None
+    if len(records) > MAX_BATCH:
+        raise Refusal(Kind.TOO_LARGE, f"a batch has at most {MAX_BATCH} events")
+    for number, (event_id, value, headers) in enumerate(records):
+        _check(context, tenant, event_id, value, headers, f"event {number + 1}: " if batch else "")
+    appended = await context.send_all(
+        topics.EVENTS, tenant, [(value, [*headers, *more]) for _, value, headers in records]
+    )
+    done = [
+        Published(id=event_id, partition=sent.partition, offset=sent.offset)
+        for (event_id, _, _), sent in zip(records, appended, strict=True)
+    ]
+    return answer(PublishedBatch(items=tuple(done)) if batch else done[0], 202)
+
+
+def _plain(body: bytes, given_id: str | None) -> Record:
+    raw = _OBJECT.decode(body)
+    event_id = _id_in(raw, given_id)
+    if "id" in raw and event_id is not None and _is_null(raw["id"]):
+        del raw["id"]
+    if "id" not in raw and event_id is not None:
+        raw = {"id": msgspec.Raw(msgspec.json.encode(event_id)), **raw}
+        body = msgspec.json.encode(raw)
+    return event_id or "", body, []
+
+
+def _structured(body: bytes, given_id: str | None) -> Record:
+    raw = _OBJECT.decode(body)
+    event_id = _id_in(raw, given_id)
+    if event_id is not None and ("id" not in raw or _is_null(raw["id"])):
+        body = msgspec.json.encode({**raw, "id": msgspec.Raw(msgspec.json.encode(event_id))})
+    return event_id or "", body, [("content-type", CLOUDEVENTS_JSON.encode())]
+
+
+def _binary(named: Mapping[str, str], body: bytes, given_id: str | None) -> Record:
+    attributes = {
+        name.lower()[3:]: unquote(value, errors="strict") if "%" in value else value
+        for name, value in named.items()
+        if name.lower().startswith("ce-")
+    }
+    if attributes.pop("specversion", "1.0") != "1.0":
+        raise Refusal(Kind.INVALID, "the event's specversion is not 1.0")
+    event_id = attributes.setdefault("id", given_id or str(uuid.uuid4()))
+    headers = [(f"ce_{name}", value.encode("utf-8", "surrogateescape")) for name, value in attributes.items()]
+    if (content_type := named.get("content-type")) is not None:
+        headers.append(("content-type", content_type.encode("utf-8", "surrogateescape")))
+    return event_id, body, headers
+
+
+def _id_in(raw: Mapping[str, msgspec.Raw], given_id: str | None) -> str | None:
+    """The event's own id, else the one given, else a new one; None where its own is no text."""
+    if "id" in raw and not _is_null(raw["id"]):
+        own: Any = msgspec.json.decode(raw["id"])
+        return own if isinstance(own, str) else None
+    return given_id or str(uuid.uuid4())
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return bytes(raw).strip() == b"null"
+
+
+def _check(
+    context: Context, tenant: str, event_id: str, value: bytes, headers: list[tuple[str, bytes]], place: str
+) -> None:
+    """What the router would not read is not written."""
+    max_bytes = context.settings.max_body_bytes
+    event = reading.read_event(tenant, value, headers, partition=0, offset=0, max_bytes=max_bytes + 1_024)
+    if isinstance(event, Unreadable):
+        raise Refusal(Kind.INVALID, place + event.reason)
+
+
+CALLS = (
+    Call(
+        "POST",
+        TENANT_PATH + "/events",
+        "publish",
+        "publish events",
+        publish,
+        {202: Published},
+        bodies={
+            "application/json": PlainEvent,
+            CLOUDEVENTS_JSON: CloudEvent,
+            CLOUDEVENTS_BATCH: [CloudEvent],
+        },
+        headers={"Idempotency-Key": "the event's id where it has none"},
+        problems=(Kind.UNAVAILABLE,),
+    ),
+)

@@ -1,0 +1,116 @@
+"""Records of `endpoints` and `results` as rows of the views."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+from pydantic import ValidationError
+
+from schemas import topics
+from schemas.endpoints import EndpointRecord, State
+from schemas.results import Result
+from streams.core.outputs import Source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """An endpoint as it is now; `record` is the value in `endpoints`."""
+
+    tenant: str
+    endpoint_id: str
+    gone: bool
+    record: bytes
+    partition: int
+    version: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """What one result says of its delivery; `at_ms` is the result's time in the log."""
+
+    tenant: str
+    delivery_id: str
+    endpoint_id: str
+    event_id: str
+    event_type: str
+    event_time_ms: int
+    verdict: str
+    attempt: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A result, and where it is in the log."""
+
+    tenant: str
+    delivery_id: str
+    partition: int
+    offset: int
+    at_ms: int
+    result: bytes
+
+
+@dataclass(slots=True)
+class Fold:
+    """Rows to be laid over the views, in the order of the log, and how far they reach."""
+
+    endpoints: list[EndpointRow] = field(default_factory=list)
+    tombstones: list[tuple[str, str]] = field(default_factory=list)
+    deliveries: list[DeliveryRow] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+def fold(topic: str, records: Iterable[Source], into: Fold) -> None:
+    """Add the records of one partition of `endpoints` or `results`. What cannot be read is said and passed over."""
+    for record in records:
+        try:
+            if topic == topics.ENDPOINTS:
+                _endpoint(record, into)
+            elif record.value is not None:
+                _result(record, record.value, into)
+        except (ValueError, ValidationError, msgspec.DecodeError) as problem:
+            logger.warning("view.unreadable origin=%s reason=%s", record.origin, type(problem).__name__)
+
+
+def _endpoint(record: Source, into: Fold) -> None:
+    tenant, _, endpoint_id = (record.key or b"").decode().partition("/")
+    if record.value is None:
+        into.endpoints = [row for row in into.endpoints if (row.tenant, row.endpoint_id) != (tenant, endpoint_id)]
+        into.tombstones.append((tenant, endpoint_id))
+        return
+    known = EndpointRecord.decode(record.value)
+    row = EndpointRow(
+        tenant,
+        endpoint_id,
+        known.current.state is State.GONE,
+        record.value,
+        record.partition,
+        (known.partition, known.current.offset),
+    )
+    into.tombstones = [key for key in into.tombstones if key != (tenant, endpoint_id)]
+    into.endpoints.append(row)
+
+
+def _result(record: Source, value: bytes, into: Fold) -> None:
+    result = Result.model_validate(msgspec.json.decode(value), strict=False)
+    into.deliveries.append(
+        DeliveryRow(
+            result.tenant,
+            result.delivery_id,
+            result.endpoint_id,
+            result.event_id,
+            result.event_type,
+            result.event_time_ms if result.event_time_ms is not None else record.at_ms,
+            result.verdict.value,
+            result.attempt,
+            record.at_ms,
+        )
+    )
+    into.places.append(Place(result.tenant, result.delivery_id, record.partition, record.offset, record.at_ms, value))

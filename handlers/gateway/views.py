@@ -1,0 +1,194 @@
+"""What the gateway knows, in a SQLite file that may be deleted: it is made again from the log.
+
+Positions are kept in the transaction of what they stand for, so that a record is folded once however often we start.
+One thread writes; readers have connections of their own and see what is committed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from handlers.gateway.folding import DeliveryRow, EndpointRow, Fold, Place
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS positions (
+    topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS endpoints (
+    tenant TEXT NOT NULL, endpoint_id TEXT NOT NULL, gone INTEGER NOT NULL, record BLOB NOT NULL,
+    partition INTEGER NOT NULL, PRIMARY KEY (tenant, endpoint_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS deliveries (
+    tenant TEXT NOT NULL, delivery_id TEXT NOT NULL, endpoint_id TEXT NOT NULL, event_id TEXT NOT NULL,
+    event_type TEXT NOT NULL, event_time_ms INTEGER NOT NULL, verdict TEXT NOT NULL, attempt INTEGER NOT NULL,
+    last_result_at_ms INTEGER NOT NULL, PRIMARY KEY (tenant, delivery_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS deliveries_by_time ON deliveries (tenant, event_time_ms, delivery_id);
+CREATE INDEX IF NOT EXISTS deliveries_by_endpoint ON deliveries (tenant, endpoint_id, event_time_ms, delivery_id);
+CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (tenant, event_id);
+CREATE INDEX IF NOT EXISTS deliveries_by_age ON deliveries (last_result_at_ms);
+CREATE TABLE IF NOT EXISTS results (
+    tenant TEXT NOT NULL, delivery_id TEXT NOT NULL, partition INTEGER NOT NULL, place INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL, result BLOB NOT NULL, PRIMARY KEY (tenant, delivery_id, partition, place)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS results_by_age ON results (at_ms);
+"""
+_PUT_DELIVERY = """
+INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, delivery_id) DO UPDATE SET
+    event_time_ms = min(event_time_ms, excluded.event_time_ms), verdict = excluded.verdict,
+    attempt = max(attempt, excluded.attempt), last_result_at_ms = excluded.last_result_at_ms
+"""
+
+
+class Views:
+    """The file. Every method blocks; `fold` and `forget_*` belong to one thread at a time."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        """`identity`: the Kafka and prefix that it is of; a file of another one is begun anew."""
+        self._path = path
+        self._readers = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = self._open()
+        known = dict(self._writer.execute("SELECT name, value FROM meta")) if self._has_meta() else {}
+        if known and (known.get("version"), known.get("identity")) != (str(VERSION), identity):
+            self._writer.close()
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._writer = self._open()
+        self._writer.executescript(_SCHEMA)
+        told = [("version", str(VERSION)), ("identity", identity)]
+        self._writer.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", told)
+        self._writer.commit()
+
+    def close(self) -> None:
+        """Close the writer."""
+        self._writer.close()
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """The next offset of each partition, by topic without prefix."""
+        rows = self._writer.execute("SELECT topic, partition, next FROM positions")
+        return {(topic, partition): following for topic, partition, following in rows}
+
+    def is_whole(self) -> bool:
+        """True once everything that there was has been folded."""
+        return self._reader().execute("SELECT 1 FROM meta WHERE name = 'whole'").fetchone() is not None
+
+    def set_whole(self) -> None:
+        """Everything that there was has been folded."""
+        with self._writer:
+            self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('whole', '1')")
+
+    def fold(self, fold: Fold) -> None:
+        """Lay records over what is known, and keep how far they reach, in one transaction."""
+        with self._writer as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?, ?)", map(_endpoint_values, fold.endpoints)
+            )
+            connection.executemany("DELETE FROM endpoints WHERE tenant = ? AND endpoint_id = ?", fold.tombstones)
+            connection.executemany(_PUT_DELIVERY, map(_delivery_values, fold.deliveries))
+            connection.executemany(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", map(_values, fold.places)
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
+                [(topic, partition, following) for (topic, partition), following in fold.positions.items()],
+            )
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Nothing is known of this partition: it was made anew."""
+        with self._writer as connection:
+            if topic == "endpoints":
+                connection.execute("DELETE FROM endpoints WHERE partition = ?", (partition,))
+            connection.execute("DELETE FROM positions WHERE topic = ? AND partition = ?", (topic, partition))
+
+    def forget_before(self, time_ms: int, at_most: int = 10_000) -> int:
+        """Drop results as old as Kafka would; how many."""
+        with self._writer as connection:
+            old = "SELECT tenant, delivery_id, partition, place FROM results WHERE at_ms < ? LIMIT ?"
+            gone = connection.execute(
+                f"DELETE FROM results WHERE (tenant, delivery_id, partition, place) IN ({old})",  # noqa: S608
+                (time_ms, at_most),
+            ).rowcount
+            connection.execute("DELETE FROM deliveries WHERE last_result_at_ms < ?", (time_ms,))
+            return gone
+
+    def endpoint(self, tenant: str, endpoint_id: str) -> bytes | None:
+        """The record as it is in `endpoints`, also of one that is gone; None where there never was one."""
+        query = "SELECT record FROM endpoints WHERE tenant = ? AND endpoint_id = ?"
+        found = self._reader().execute(query, (tenant, endpoint_id)).fetchone()
+        return found[0] if found else None
+
+    def endpoints(self, tenant: str, after: str, limit: int) -> list[bytes]:
+        """The records of a tenant's endpoints with ids above `after`, by id, without those that are gone."""
+        query = """
+            SELECT record FROM endpoints WHERE tenant = ? AND endpoint_id > ? AND NOT gone ORDER BY endpoint_id LIMIT ?
+        """
+        return [record for (record,) in self._reader().execute(query, (tenant, after, limit))]
+
+    def deliveries(
+        self, tenant: str, where: dict[str, Any], before: tuple[int, str] | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Deliveries, newest first. `where`: columns and their values, `since_ms`, `until_ms`; `before`: a cursor."""
+        columns = {"endpoint_id = ?": "endpoint_id", "event_id = ?": "event_id", "verdict = ?": "verdict"}
+        bounds = {"event_time_ms >= ?": "since_ms", "event_time_ms < ?": "until_ms"}
+        asked = [(text, where[name]) for text, name in {**columns, **bounds}.items() if where.get(name) is not None]
+        conditions = ["tenant = ?", *(text for text, _ in asked)]
+        values: list[Any] = [tenant, *(value for _, value in asked)]
+        if before is not None:
+            conditions.append("(event_time_ms, delivery_id) < (?, ?)")
+            values += before
+        query = (
+            f"SELECT * FROM deliveries WHERE {' AND '.join(conditions)} "  # noqa: S608
+            "ORDER BY event_time_ms DESC, delivery_id DESC LIMIT ?"
+        )
+        return [dict(row) for row in self._reader().execute(query, (*values, limit))]
+
+    def delivery(self, tenant: str, delivery_id: str) -> tuple[dict[str, Any], list[tuple[int, bytes]]] | None:
+        """A delivery, and its results with their times, oldest first."""
+        reader = self._reader()
+        query = "SELECT * FROM deliveries WHERE tenant = ? AND delivery_id = ?"
+        found = reader.execute(query, (tenant, delivery_id)).fetchone()
+        if found is None:
+            return None
+        query = "SELECT at_ms, result FROM results WHERE tenant = ? AND delivery_id = ? ORDER BY partition, place"
+        return dict(found), [(at_ms, result) for at_ms, result in reader.execute(query, (tenant, delivery_id))]
+
+    def _has_meta(self) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
+        return self._writer.execute(query).fetchone() is not None
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # What is lost with the machine's power is read from the log again.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    def _reader(self) -> sqlite3.Connection:
+        reader: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if reader is None:
+            reader = self._readers.connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)
+            reader.row_factory = sqlite3.Row
+        return reader
+
+
+def _endpoint_values(row: EndpointRow) -> Sequence[Any]:
+    return (row.tenant, row.endpoint_id, row.gone, row.record, row.partition)
+
+
+def _delivery_values(row: DeliveryRow) -> Sequence[Any]:
+    return (
+        row.tenant, row.delivery_id, row.endpoint_id, row.event_id, row.event_type, row.event_time_ms, row.verdict,
+        row.attempt, row.at_ms,
+    )  # fmt: skip
+
+
+def _values(place: Place) -> Sequence[Any]:
+    return (place.tenant, place.delivery_id, place.partition, place.offset, place.at_ms, place.result)
