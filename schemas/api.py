@@ -111,14 +111,14 @@ class PlainEvent(BaseModel):
 
 
 class CloudEvent(BaseModel):
-    """A CloudEvent in the JSON format, version 1.0."""
+    """A CloudEvent in the JSON format, version 1.0. An id is made where none is given."""
 
     model_config = ConfigDict(extra="allow")
 
     specversion: Literal["1.0"]
     type: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    source: Annotated[str, StringConstraints(min_length=1)]
-    id: EventId
+    source: str | None = None
+    id: EventId | None = None
     time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     data: Any = None
 

@@ -43,9 +43,11 @@ class Call:
     problems: tuple[Kind, ...] = ()
 
 
-async def body_of(request: web.Request, model: type[Model]) -> Model:
-    """The request's body. An empty one is an empty object. Raises `Refusal`."""
+async def body_of(request: web.Request, model: type[Model], *, optional: bool = False) -> Model:
+    """The request's body; where it is optional, none is an empty object. Raises `Refusal`."""
     raw = await request.read()
+    if not raw and not optional:
+        raise Refusal(Kind.BAD_REQUEST, "there is no body")
     media_type = request.headers.get("content-type", "application/json").split(";", 1)[0].strip().lower()
     if raw and media_type != "application/json" and not media_type.endswith("+json"):
         raise Refusal(Kind.UNSUPPORTED, "the body is JSON: content-type application/json")

@@ -25,7 +25,7 @@ class DeliveryQuery(Record):
     """A page of deliveries: `since_ms` belongs to it, `until_ms` does not."""
 
     endpoint_id: str | None = Field(default=None, max_length=256)
-    event_id: str | None = Field(default=None, max_length=1024)
+    event_id: str | None = Field(default=None, max_length=256)
     verdict: Verdict | None = None
     since_ms: TimeMs | None = None
     until_ms: TimeMs | None = None

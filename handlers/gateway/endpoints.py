@@ -95,7 +95,7 @@ async def unregister(context: Context, request: web.Request) -> web.StreamRespon
 
 async def rotate(context: Context, request: web.Request) -> web.StreamResponse:
     """A new secret; both sign until the overlap ends. It is shown this once."""
-    given = await body_of(request, Rotation)
+    given = await body_of(request, Rotation, optional=True)
     secret = given.secret or new_secret()
     fields = {"secret": secret, "overlap_ms": given.overlap_ms}
     told = None if secret.startswith("sealed:") else secret
@@ -125,12 +125,13 @@ async def test(context: Context, request: web.Request) -> web.StreamResponse:
 
 
 def writes(
-    kind: str, summary: str, model: type[Record] | None = None, **more: Any
+    kind: str, summary: str, model: type[Record] | None = None, *, optional: bool = False, **more: Any
 ) -> Callable[[Context, web.Request], Awaitable[web.StreamResponse]]:
     """A call that is one change, with the fields of its body."""
 
     async def write(context: Context, request: web.Request) -> web.StreamResponse:
-        fields = (await body_of(request, model)).model_dump(exclude_none=True) if model is not None else {}
+        given = await body_of(request, model, optional=optional) if model is not None else None
+        fields = given.model_dump(exclude_none=True) if given is not None else {}
         return await _written(context, request, _endpoint_id(request), kind, {**fields, **more})
 
     write.__doc__ = summary
@@ -180,7 +181,7 @@ def _endpoint_id(request: web.Request) -> str:
 
 
 _ANSWERS: dict[int, type[BaseModel] | None] = {200: EndpointShown, 202: Accepted}
-_WRITE = (Kind.NOT_FOUND, Kind.CONFLICT, Kind.UNAVAILABLE)
+_WRITE = (Kind.NOT_FOUND, Kind.CONFLICT, Kind.INVALID, Kind.UNAVAILABLE)
 CALLS = (
     Call(
         "POST",
@@ -220,7 +221,7 @@ CALLS = (
         ONE + "/pause",
         "write",
         "pause an endpoint",
-        writes("endpoint.paused", "Deliver nothing until it is resumed.", Pause),
+        writes("endpoint.paused", "Deliver nothing until it is resumed.", Pause, optional=True),
         _ANSWERS,
         Pause,
         optional=True,
@@ -231,7 +232,9 @@ CALLS = (
         ONE + "/resume",
         "write",
         "resume an endpoint",
-        writes("endpoint.resumed", "Deliver again, and what was skipped where that is asked for.", Resume),
+        writes(
+            "endpoint.resumed", "Deliver again, and what was skipped where that is asked for.", Resume, optional=True
+        ),
         _ANSWERS,
         Resume,
         optional=True,

@@ -54,6 +54,8 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
             raise Refusal(Kind.UNSUPPORTED, "an event is application/json or a CloudEvent")
     except (msgspec.DecodeError, RecursionError):
         raise Refusal(Kind.BAD_REQUEST, "the body is not a JSON object, or array of such for a batch") from None
+    if not records:
+        raise Refusal(Kind.INVALID, "the batch has no events")
     if len(records) > MAX_BATCH:
         raise Refusal(Kind.TOO_LARGE, f"a batch has at most {MAX_BATCH} events")
     for number, (event_id, value, headers) in enumerate(records):

@@ -20,6 +20,7 @@ from schemas.version import VERSION
 
 #: What any call may answer.
 USUAL = (
+    Kind.BAD_REQUEST,
     Kind.UNAUTHORIZED,
     Kind.FORBIDDEN,
     Kind.NOT_FOUND,
@@ -28,7 +29,7 @@ USUAL = (
     Kind.INTERNAL,
 )
 #: What one with a body may answer besides.
-WITH_BODY = (Kind.BAD_REQUEST, Kind.TOO_LARGE, Kind.UNSUPPORTED, Kind.INVALID)
+WITH_BODY = (Kind.TOO_LARGE, Kind.UNSUPPORTED, Kind.INVALID)
 
 
 #: A part of the document, as the specification writes it; models stand in it as `_schema` makes them.

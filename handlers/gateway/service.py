@@ -28,6 +28,11 @@ from streams.lane.offset_fetch import NotTold
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+#: Of a request line or header: a longer one is refused before it is a request, without a problem's type.
+MAX_LINE = 65_536
+#: aiohttp would log what it cannot read, which may be somebody's token.
+_QUIET = logging.getLogger("hookfold.unread")
+_QUIET.disabled = True
 
 
 class Gateway:
@@ -53,7 +58,9 @@ class Gateway:
         self._context = Context(settings, self._views, health)
         application = app.make(self._context)
         pages.add(application, lambda: health)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_QUIET, max_line_size=MAX_LINE, max_field_size=MAX_LINE
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, settings.bind, settings.gateway_port).start()
 

@@ -29,6 +29,8 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(\.\d{1,12})?([Zz]|[+-
 _RESERVED = frozenset({"data", "data_base64"})
 #: Attributes that are strings and nothing else.
 _CORE = frozenset({"specversion", "id", "type", "time", "datacontenttype"})
+#: Attributes besides that CloudEvents has as strings; an extension may be a number or a boolean.
+_TEXTS = frozenset({"source", "subject", "dataschema"})
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,256})?$")
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
 #: Raw values keep their bytes: `1.10` and a number of 30 digits stay what they were.
@@ -171,6 +173,9 @@ def _structured(value: bytes) -> dict[str, Any] | Unreadable:
         return Unreadable("the event's specversion is not 1.0")
     if any(text is _NO_TEXT for text in plain.values()):
         return Unreadable("an attribute is an array or an object")
+    for name in _TEXTS & raw.keys():
+        if not isinstance(_VALUE.decode(raw[name]), str | None):
+            return Unreadable(f"the event's {name} is not a text")
     content_type = plain.pop("datacontenttype", None)
     body = bytes(data) if data is not None else b""
     if encoded is not None:
