@@ -17,7 +17,9 @@ from stack import SERVICES, Stack, free_port
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["kafka", "topics", "router", "egress", "delayer", "up", "demo"])
+@pytest.mark.parametrize(
+    "name", ["kafka", "topics", "router", "egress", "delayer", "gateway", "up", "demo", "seal", "token"]
+)
 def test_help_lists_the_settings_with_their_defaults(stack: Stack, name: str) -> None:
     shown = stack.command(name, "--help")
     assert shown.returncode == 0
