@@ -1,10 +1,11 @@
-"""Makes docs/topics.md and docs/settings.md from `schemas`: `python -m compose.docs`."""
+"""Makes docs/topics.md, settings.md and transitions.md from the code that they are about: `python -m compose.docs`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from schemas.endpoints import State
 from schemas.settings import (
     DelayerSettings,
     EgressSettings,
@@ -15,6 +16,7 @@ from schemas.settings import (
     default_of,
 )
 from schemas.topics import DAY_MS, HOUR_MS, Topic, topic_map
+from streams.core.transitions import SAME, TRANSITIONS, VERIFIED_OR_PENDING
 
 NOTE = "<!-- made by `python -m compose.docs`; do not edit -->\n\n"
 
@@ -57,6 +59,31 @@ def settings_page() -> str:
     return text
 
 
+def transitions_page() -> str:
+    """The table of transitions as a page, with what each change means."""
+    states: tuple[State | None, ...] = (None, State.PENDING, State.ACTIVE, State.PAUSED, State.DISABLED)
+    heads = ["none, or gone", *(state.value for state in states if state is not None)]
+    rows = [f"| change | {' | '.join(heads)} |", "| --- |" + " --- |" * len(states)]
+    for kind in MEANINGS:
+        cells = (_transition(TRANSITIONS.get((state, kind))) for state in states)
+        rows.append(f"| `{kind}` | {' | '.join(cells)} |")
+    rows += ["", "| change | waiting deliveries | the handshake under way |", "| --- | --- | --- |"]
+    rows += [f"| `{kind}` | {deliveries} | {handshake} |" for kind, (deliveries, handshake) in MEANINGS.items()]
+    return (
+        f"# Transitions\n\n{NOTE}The state after a change, by the state before it (`·`: the same). "
+        '"Active or pending" is active where the\nURL has been verified, or the verification is `none`. '
+        "More in [lifecycle.md](lifecycle.md).\n\n" + "\n".join(rows) + "\n"
+    )
+
+
+def _transition(target: State | str | None) -> str:
+    if target is None:
+        return "rejected"
+    if target == SAME:
+        return "·"
+    return "active or pending" if target == VERIFIED_OR_PENDING else str(target)
+
+
 def _kept(topic: Topic) -> str:
     if topic.cleanup == "compact":
         return "compacted"
@@ -66,7 +93,27 @@ def _kept(topic: Topic) -> str:
     return f"{days} days" + (f" {hours} h" if hours else "")
 
 
-GENERATED: dict[str, Callable[[], str]] = {"topics.md": topics_page, "settings.md": settings_page}
+#: Of each change: what becomes of deliveries that wait in retries, and of a handshake under way.
+MEANINGS = {
+    "endpoint.registered": ("go to the new URL, with the new settings", "ends; another begins unless it is `none`"),
+    "endpoint.changed": ("go to the new URL; until it is verified they wait", "a new URL or kind begins another"),
+    "endpoint.verification_requested": ("go on; of a disabled endpoint they are `skipped`", "ends; another begins"),
+    "endpoint.verified": ("go on", "ends; with a `version` only the one that it names"),
+    "endpoint.paused": ("are `skipped` (`paused`) when they come due", "goes on"),
+    "endpoint.resumed": ("go on", "goes on; begins where there is none and the URL is not verified"),
+    "endpoint.disabled": ("are `skipped` (`disabled`) when they come due", "ends; with a `version` only that one"),
+    "endpoint.failing": ("go on", "goes on"),
+    "endpoint.recovered": ("go on", "goes on"),
+    "subscription.added": ("go on", "goes on"),
+    "subscription.removed": ("go on: who gets an event was decided when it came", "goes on"),
+    "secret.rotated": ("are signed with the secrets of the attempt's time", "goes on"),
+    "endpoint.unregistered": ("are `skipped` (`gone`) when they come due", "ends"),
+}
+GENERATED: dict[str, Callable[[], str]] = {
+    "topics.md": topics_page,
+    "settings.md": settings_page,
+    "transitions.md": transitions_page,
+}
 
 
 def main() -> None:

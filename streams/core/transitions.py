@@ -1,4 +1,4 @@
-"""Every transition of an endpoint's state; docs/lifecycle.md is drawn from this table."""
+"""Every transition of an endpoint's state; docs/transitions.md is drawn from this table."""
 
 from schemas.endpoints import State
 

@@ -36,7 +36,7 @@ async def serving(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncI
 
 async def post(url: str, settings: EgressSettings = OPEN) -> Outcome:
     async with Client(settings) as client:
-        return await client.send(Request(url, [("x-a", "b")], b"{}", TIMEOUT_MS))
+        return (await client.send(Request(url, [("x-a", "b")], b"{}", TIMEOUT_MS))).outcome
 
 
 def answer(text: bytes) -> Serve:
@@ -175,5 +175,5 @@ async def test_connections_are_used_again() -> None:
 
     async with serving(serve) as port, Client(OPEN) as client:
         for _ in range(20):
-            assert (await client.send(Request(f"http://127.0.0.1:{port}/", [], b"{}", 2_000))).accepted
+            assert (await client.send(Request(f"http://127.0.0.1:{port}/", [], b"{}", 2_000))).outcome.accepted
     assert len(connections) == 1
