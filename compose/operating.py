@@ -7,13 +7,10 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
-from yarl import URL
 
 from compose.commands import EXIT_FAILED, Command, fail, load
 from compose.secrets import kept_secret
@@ -119,7 +116,7 @@ def list_deliveries(
 @click.argument("delivery_id")
 def show_delivery(tenant: str, delivery_id: str, as_json: bool) -> None:
     """One delivery with all its attempts."""
-    found = _call("GET", f"/v1/tenants/{tenant}/deliveries/{URL.build(path=delivery_id).raw_path}")
+    found = _call("GET", f"/v1/tenants/{tenant}/deliveries/{quote(delivery_id, safe='')}")
     if as_json:
         _print_one(found, as_json)
         return
@@ -160,6 +157,10 @@ def _print(items: list[dict[str, Any]], as_json: bool, columns: Sequence[str], r
         for item in items:
             click.echo(orjson.dumps(item))
         return
+    # Here and below: what every other command would load for nothing.
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console()
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for item in items:
@@ -194,6 +195,9 @@ def _call(
     verb: str, path: str, *, query: dict[str, str] | None = None, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The API's answer; a problem ends the process with its line."""
+    import aiohttp
+    from yarl import URL
+
     settings = load(OperatorSettings)
     token = settings.token.get_secret_value()
     secrets = settings.api_secrets or kept_secret(settings.data_dir)

@@ -31,3 +31,6 @@ LATENESS_S = Histogram(
     "How long after their time waiting deliveries became due",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30, 300),
 )
+
+#: gateway
+CALLS = Counter("hookfold_calls_total", "Calls of the HTTP API, by call and status", ["call", "status"])

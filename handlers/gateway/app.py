@@ -15,6 +15,7 @@ from handlers.gateway.context import Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, as_problems
 from handlers.gateway.tokens import BadToken
 from schemas.model import ID_PATTERN
+from streams import metrics
 
 CALLS: tuple[Call, ...] = (*endpoints.CALLS, *deliveries.CALLS, *events.CALLS)
 
@@ -43,6 +44,20 @@ def make(context: Context) -> web.Application:
 
 
 def _guarded(call: Call, context: Context, rate: Rate) -> Handler:
+    name = f"{call.method} {call.path}"
+
+    async def counted(request: web.Request) -> web.StreamResponse:
+        status = Kind.INTERNAL.status
+        try:
+            answered = await handle(request)
+            status = answered.status
+            return answered
+        except Refusal as refusal:
+            status = refusal.kind.status
+            raise
+        finally:
+            metrics.CALLS.labels(name, str(status)).inc()
+
     async def handle(request: web.Request) -> web.StreamResponse:
         bearer = _bearer(request, context.settings.api_secrets)
         tenant = request.match_info["tenant"]
@@ -56,7 +71,7 @@ def _guarded(call: Call, context: Context, rate: Rate) -> Handler:
             raise Refusal(Kind.NOT_FOUND, "there is no such endpoint")
         return await call.handle(context, request)
 
-    return handle
+    return counted
 
 
 def _bearer(request: web.Request, secrets: tuple[str, ...]) -> tokens.Bearer:

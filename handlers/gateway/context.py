@@ -26,14 +26,13 @@ from streams.core.registering import Limits
 from streams.core.sealing import CannotOpen, Keyring
 from streams.lane import clock
 from streams.lane.bounded import within
-from streams.lane.health import Health
+from streams.lane.health import KAFKA_SILENCE_S, Health
 
 logger = logging.getLogger(__name__)
 
 SEND_TIMEOUT_S = 6.0
-#: Kafka that has been silent for so long is not even asked.
-AWAY_S = 10.0
 RETRY_AFTER_S = 5
+LOCKS = 4_096
 
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
 
@@ -49,7 +48,8 @@ class Context:
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)
         self._views = views
         self._health = health
-        self._writing: dict[tuple[str, str], asyncio.Lock] = {}
+        # One write of an endpoint at a time; that two endpoints now and then share a lock only makes one wait.
+        self._writing = [asyncio.Lock() for _ in range(LOCKS)]
 
     async def views(self, call: Any, *words: Any) -> Any:
         """What a method of `Views` returns. Raises `Refusal` while the views are being made for the first time."""
@@ -74,13 +74,8 @@ class Context:
 
         It is judged before it is written, by what the router will judge it by, so that a wrong one is not written.
         """
-        lock = self._writing.setdefault((tenant, endpoint_id), asyncio.Lock())
-        try:
-            async with lock:
-                return await self._change(tenant, endpoint_id, fields)
-        finally:
-            if not lock.locked() and not getattr(lock, "_waiters", None):
-                self._writing.pop((tenant, endpoint_id), None)
+        async with self._writing[hash((tenant, endpoint_id)) % LOCKS]:
+            return await self._change(tenant, endpoint_id, fields)
 
     async def send(
         self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()
@@ -96,14 +91,16 @@ class Context:
         away = Refusal(
             Kind.UNAVAILABLE, "Kafka does not answer; nothing is known to be written", retry_after_s=RETRY_AFTER_S
         )
-        if self.producer is None or self._health.kafka_silent_s > AWAY_S:
+        if self.producer is None or self._health.kafka_silent_s > KAFKA_SILENCE_S:
             raise away
         name = self.settings.topic(topic)
         try:
-            return await within(SEND_TIMEOUT_S, self._send(self.producer, name, key.encode(), records))
+            sent = await within(SEND_TIMEOUT_S, self._send(self.producer, name, key.encode(), records))
         except (TimeoutError, KafkaError, OSError) as problem:
             logger.warning("gateway.unsent topic=%s reason=%s", name, type(problem).__name__)
             raise away from problem
+        self._health.kafka_answered()
+        return sent
 
     async def _send(
         self,

@@ -63,9 +63,8 @@ class Follower:
         try:
             consumer.assign([*followed, *rejected])
             ends = await self._log.stable_ends([*followed, *rejected])
-            for place in rejected:
-                consumer.seek(place, ends[place])
-            await self._seek(consumer, followed, ends)
+            await self._in_writer(partial(self._views.belong_to, await self._log.cluster()))
+            await self._seek(consumer, followed, rejected, ends)
             self._health.unready("view", "the log is being read")
             behind = {place for place in followed if await consumer.position(place) < ends[place]}
             forgotten = 0.0
@@ -73,7 +72,7 @@ class Follower:
                 if time.monotonic() - forgotten > FORGET_INTERVAL_S:
                     forgotten = time.monotonic()
                     await self._forget_old()
-                await self._step(consumer, followed)
+                await self._step(consumer, followed, rejected)
                 if behind:
                     behind = {place for place in behind if await consumer.position(place) < ends[place]}
                 if not behind and "view" in self._health.reasons():
@@ -112,9 +111,18 @@ class Follower:
         return known.partition == place[0] and known.current.offset >= place[1]
 
     async def _seek(
-        self, consumer: AIOKafkaConsumer, followed: list[TopicPartition], ends: dict[TopicPartition, int]
+        self,
+        consumer: AIOKafkaConsumer,
+        followed: list[TopicPartition],
+        rejected: list[TopicPartition],
+        ends: dict[TopicPartition, int],
     ) -> None:
-        """To where the views are; a partition that is shorter was made anew, and is read from its beginning."""
+        """To where the views are; a partition that is shorter was made anew, and is read from its beginning.
+
+        Of what is rejected only what comes from now on can be an answer.
+        """
+        for place in rejected:
+            consumer.seek(place, ends[place])
         known = await self._in_writer(self._views.positions)
         firsts = await self._log.earliest(followed)
         for place in followed:
@@ -126,12 +134,15 @@ class Follower:
                 at = None
             consumer.seek(place, max(at or 0, firsts[place]))
 
-    async def _step(self, consumer: AIOKafkaConsumer, followed: list[TopicPartition]) -> None:
+    async def _step(
+        self, consumer: AIOKafkaConsumer, followed: list[TopicPartition], rejected: list[TopicPartition]
+    ) -> None:
         try:
             fetched = await consumer.getmany(timeout_ms=100, max_records=5_000)
         except OffsetOutOfRangeError:
             # Retention, or a topic made anew under us: where the views are is asked again.
-            await self._seek(consumer, followed, await self._log.stable_ends(followed))
+            ends = await self._log.stable_ends([*followed, *rejected])
+            await self._seek(consumer, followed, rejected, ends)
             return
         except KafkaError as problem:
             logger.warning("view.waits reason=%r", problem)

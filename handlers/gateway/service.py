@@ -105,6 +105,7 @@ class Gateway:
         try:
             await log.start()
             await producer.start()
+            health.kafka_answered()
             context.producer, context.follower = producer, follower
             tasks = [loop.create_task(follower.run()), loop.create_task(log.listen(health))]
             health.ready("start")

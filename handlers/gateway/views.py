@@ -50,26 +50,36 @@ ON CONFLICT (tenant, delivery_id) DO UPDATE SET
 class Views:
     """The file. Every method blocks; `fold` and `forget_*` belong to one thread at a time."""
 
-    def __init__(self, path: Path, identity: str) -> None:
-        """`identity`: the Kafka and prefix that it is of; a file of another one is begun anew."""
+    def __init__(self, path: Path, prefix: str) -> None:
+        """`prefix`: of the topics that it is of; a file of others, or of another version, is begun anew."""
         self._path = path
         self._readers = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = self._open()
         known = dict(self._writer.execute("SELECT name, value FROM meta")) if self._has_meta() else {}
-        if known and (known.get("version"), known.get("identity")) != (str(VERSION), identity):
+        if known and (known.get("version"), known.get("prefix")) != (str(VERSION), prefix):
             self._writer.close()
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._writer = self._open()
         self._writer.executescript(_SCHEMA)
-        told = [("version", str(VERSION)), ("identity", identity)]
+        told = [("version", str(VERSION)), ("prefix", prefix)]
         self._writer.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", told)
         self._writer.commit()
 
     def close(self) -> None:
         """Close the writer."""
         self._writer.close()
+
+    def belong_to(self, cluster: str) -> None:
+        """What is known of another Kafka cluster is forgotten."""
+        with self._writer as connection:
+            known = connection.execute("SELECT value FROM meta WHERE name = 'cluster'").fetchone()
+            if known is not None and known[0] != cluster:
+                for table in ("endpoints", "deliveries", "results", "positions"):
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608
+                connection.execute("DELETE FROM meta WHERE name = 'whole'")
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster', ?)", (cluster,))
 
     def positions(self) -> dict[tuple[str, int], int]:
         """The next offset of each partition, by topic without prefix."""

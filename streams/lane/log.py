@@ -141,6 +141,11 @@ class Log:
                 raise MissingTopics(missing)
             self._topics_checked = now
 
+    async def cluster(self) -> str:
+        """The id of the Kafka cluster."""
+        assert self._admin is not None
+        return str((await within(REQUEST_TIMEOUT_S, self._admin.describe_cluster()))["cluster_id"])
+
     async def earliest(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that each partition still has."""
         assert self._committed is not None

@@ -257,3 +257,6 @@ async def test_it_describes_itself_without_the_internet(api: Api) -> None:
     assert (await api.call("GET", "//docs/start.js")).status == 200
     assert (await api.call("GET", "//docs/package.json")).status == 404
     assert b"ready" in (await api.call("GET", "//readyz")).raw
+    await api.ok("GET", "/endpoints")
+    counted = (await api.call("GET", "//metrics")).raw.decode()
+    assert 'hookfold_calls_total{call="GET /v1/tenants/{tenant}/endpoints",status="200"}' in counted

@@ -96,7 +96,10 @@ async def _settled(api: Api, event_id: str) -> None:
 
 async def test_a_write_that_the_router_has_not_seen_is_said_to_be_on_its_way(stack: Stack, receiver: Receiver) -> None:
     """With no router there is nobody to say what came of it: it is in the log, and 202 says just that."""
-    own = Stack(stack.kafka, f"r{os.getpid()}.", Path(stack.env["HOOKFOLD_DATA_DIR"]), HOOKFOLD_WRITE_WAIT_MS="500")
+    own = Stack(
+        stack.kafka, f"r{os.getpid()}.", Path(stack.env["HOOKFOLD_DATA_DIR"]), HOOKFOLD_WRITE_WAIT_MS="500",
+        HOOKFOLD_GATEWAY_RATE_PER_S="5",
+    )  # fmt: skip
     tenant = tenant_name()
     token = jwt.encode({"tenant": tenant, "scope": "write"}, API_SECRET, "HS256")
     try:
@@ -112,5 +115,9 @@ async def test_a_write_that_the_router_has_not_seen_is_said_to_be_on_its_way(sta
             assert (said.status, said.json["endpoint_id"]) == (202, "ep")
             await client.follow("subscriptions")
             await until(lambda: len(client.records["subscriptions"]) == 1, 20, "the change")
+            many = [await api.call("GET", "/endpoints") for _ in range(20)]
+            assert {said.status for said in many} == {200, 429}
+            limited = next(said for said in many if said.status == 429)
+            assert (limited.headers["retry-after"], limited.json["status"]) == ("1", 429)
     finally:
         own.close()

@@ -122,6 +122,15 @@ def test_it_is_whole_when_that_is_said_and_a_file_of_another_kafka_is_begun_anew
     other.close()
 
 
+def test_what_is_of_another_cluster_is_forgotten(views: Views) -> None:
+    for cluster, known in (("a", True), ("a", True), ("b", False)):
+        views.belong_to(cluster)
+        if cluster == "a":
+            put(views, "results", result(0, "d", "delivered"))
+            views.set_whole()
+        assert (views.is_whole(), views.delivery("t", "d") is not None, bool(views.positions())) == (known,) * 3
+
+
 def test_a_partition_may_be_forgotten(views: Views) -> None:
     put(views, "endpoints", endpoint("a"))
     views.forget("endpoints", 0)
