@@ -49,13 +49,25 @@ class BasicAuth(Record):
     password: str = Field(repr=False)
 
 
-class OtherAuth(Record):
-    """A kind of the contract that is known but not served yet."""
+class OAuth2Auth(Record):
+    """A bearer token of the client-credentials grant (RFC 6749, 4.4), fetched from `token_url`."""
 
-    kind: Literal["oauth2", "mtls"]
+    kind: Literal["oauth2"]
+    token_url: Url
+    client_id: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    client_secret: str = Field(max_length=8192, repr=False)
+    scope: Annotated[str, StringConstraints(max_length=4096)] | None = None
 
 
-Auth = Annotated[HeaderAuth | BearerAuth | BasicAuth | OtherAuth, Field(discriminator="kind")]
+class MtlsAuth(Record):
+    """A client certificate with its chain, and its key; PEM."""
+
+    kind: Literal["mtls"]
+    certificate: str = Field(max_length=65_536)
+    private_key: str = Field(max_length=65_536, repr=False)
+
+
+Auth = Annotated[HeaderAuth | BearerAuth | BasicAuth | OAuth2Auth | MtlsAuth, Field(discriminator="kind")]
 
 
 class Retry(Record):

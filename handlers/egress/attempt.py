@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from handlers.egress.client import Client, Request
 from handlers.egress.queues import EndpointQueue, Item
+from handlers.egress.sending import Sender
 from handlers.egress.view import EndpointView, Unknown
 from handlers.egress.work import EgressWork
 from handlers.wire import deciding, payload, request, settling, verifying
@@ -42,7 +43,7 @@ class Attempts:
         self._policy = Policy(settings.schedule_ms, settings.retry_jitter, settings.tiers_ms)
         self._ring = Keyring(settings.keys)
         self._origin = settings.origin
-        self._client = client
+        self._sender = Sender(client, USER_AGENT)
         self._view = view
 
     async def make(self, item: Item, queue: EndpointQueue) -> bool | None:
@@ -95,7 +96,8 @@ class Attempts:
         event_time = delivery.event_time or _rfc3339(delivery.event_time_ms)
         body = payload.render(settings.payload.format, delivery, event_time, settings.payload.fields)
         headers = request.headers(delivery, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
-        answer = await self._client.send(Request(settings.url, headers, body.body, self._timeout_of(settings)))
+        sending = Request(settings.url, headers, body.body, self._timeout_of(settings))
+        answer = await self._sender.send(sending, settings)
         result, made = settling.settle(
             delivery, settings, answer.outcome, self._policy, attempted_at_ms=attempted_at_ms, draw=random.random()
         )
@@ -115,9 +117,8 @@ class Attempts:
             user_agent=USER_AGENT,
         )
         url = version.new_url or settings.url
-        answer = await self._client.send(
-            Request(url, question.headers, question.body, self._timeout_of(settings), question.verb)
-        )
+        sending = Request(url, question.headers, question.body, self._timeout_of(settings), question.verb)
+        answer = await self._sender.send(sending, settings)
         judged = verifying.judge(question, answer.outcome, answer.headers, answer.body)
         result, made = settling.settle_verification(
             delivery,

@@ -48,13 +48,14 @@ ERROR_KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `timeout_ms` spans connect, TLS, headers and body."""
+    """One request. `timeout_ms` spans connect, TLS, headers and body; `context` has a client certificate."""
 
     url: str
     headers: Sequence[tuple[str, str]]
     body: bytes
     timeout_ms: int
     verb: str = "POST"
+    context: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,12 @@ class Client:
         assert self._session is not None
         body_or_none = request.body if request.verb == "POST" else None
         response = await self._session.request(
-            request.verb, url, data=body_or_none, headers=request.headers, allow_redirects=False
+            request.verb,
+            url,
+            data=body_or_none,
+            headers=request.headers,
+            allow_redirects=False,
+            ssl=request.context if request.context is not None else True,
         )
         try:
             body = b""

@@ -9,7 +9,8 @@ from schemas.changes import (
     EndpointChanged,
     EndpointRegistered,
     HeaderAuth,
-    OtherAuth,
+    MtlsAuth,
+    OAuth2Auth,
     Subscription,
     SubscriptionAdded,
     SubscriptionRemoved,
@@ -17,7 +18,7 @@ from schemas.changes import (
 )
 from schemas.endpoints import EndpointSettings
 from schemas.settings import parse_duration_ms
-from streams.core import addresses, fields, filtering, headers, keys, matching
+from streams.core import addresses, certificates, fields, filtering, headers, keys, matching
 from streams.core.sealing import Keyring
 
 MAX_SUBSCRIPTIONS = 1_000
@@ -47,7 +48,7 @@ def refuse_fields(given: EndpointRegistered | EndpointChanged, limits: Limits) -
         or _first(refuse_subscription(subscription) for subscription in given.subscriptions or ())
         or _first(keys.refuse(secret) for secret in given.secrets or ())
         or _refuse_headers(given.headers or {})
-        or _refuse_auth(given)
+        or _refuse_auth(given, limits)
         or _refuse_schedule(given.retry.schedule if given.retry else None)
         or (fields.refuse(given.payload.fields) if given.payload and given.payload.fields is not None else None)
     )
@@ -113,7 +114,7 @@ def _refuse_headers(given: dict[str, str]) -> str | None:
     return _first(headers.refuse_header(name, value) for name, value in given.items())
 
 
-def _refuse_auth(given: EndpointRegistered | EndpointChanged) -> str | None:
+def _refuse_auth(given: EndpointRegistered | EndpointChanged, limits: Limits) -> str | None:
     match given.auth:
         case None:
             return None
@@ -125,8 +126,13 @@ def _refuse_auth(given: EndpointRegistered | EndpointChanged) -> str | None:
             if any(ord(c) < 32 or ord(c) == 127 for c in username + password):
                 return "basic auth has control characters"
             return "a user name of basic auth has no colon" if ":" in username else None
-        case OtherAuth(kind=kind):
-            return f"auth of kind {kind} is not served yet"
+        case OAuth2Auth(token_url=token_url, client_id=client_id, client_secret=client_secret):
+            if any(ord(c) < 32 or ord(c) == 127 for c in client_id + client_secret + (given.auth.scope or "")):
+                return "oauth2 auth has control characters"
+            refused = addresses.refuse_url(token_url, allow_http=limits.allow_http, allowed=limits.allowed)
+            return f"auth.token_url: {refused}" if refused is not None else None
+        case MtlsAuth(certificate=certificate, private_key=private_key):
+            return certificates.refuse(certificate, private_key)
 
 
 def _refuse_schedule(schedule: Sequence[str] | None) -> str | None:

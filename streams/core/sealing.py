@@ -17,12 +17,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.changes import (
+    Auth,
     BasicAuth,
     BearerAuth,
     EndpointChanged,
     EndpointRegistered,
     HeaderAuth,
-    OtherAuth,
+    MtlsAuth,
+    OAuth2Auth,
     SecretRotated,
 )
 from schemas.endpoints import EndpointSettings, ExpiringSecret
@@ -116,7 +118,7 @@ def _mapped(carrier: _Carrier, each: Callable[[str], str]) -> _Carrier:
     return carrier.model_copy(update=update)
 
 
-def _auth(auth: HeaderAuth | BearerAuth | BasicAuth | OtherAuth, each: Callable[[str], str]) -> object:
+def _auth(auth: Auth, each: Callable[[str], str]) -> object:
     match auth:
         case HeaderAuth():
             return auth.model_copy(update={"value": each(auth.value)})
@@ -124,8 +126,10 @@ def _auth(auth: HeaderAuth | BearerAuth | BasicAuth | OtherAuth, each: Callable[
             return auth.model_copy(update={"token": each(auth.token)})
         case BasicAuth():
             return auth.model_copy(update={"password": each(auth.password)})
-        case OtherAuth():
-            return auth
+        case OAuth2Auth():
+            return auth.model_copy(update={"client_secret": each(auth.client_secret)})
+        case MtlsAuth():
+            return auth.model_copy(update={"private_key": each(auth.private_key)})
 
 
 def _bound(tenant: str, endpoint_id: str) -> bytes:

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from handlers.wire import payload, request
 from handlers.wire.payload import Body
-from schemas.changes import BasicAuth, BearerAuth, HeaderAuth, OtherAuth
+from schemas.changes import BasicAuth, BearerAuth, HeaderAuth, MtlsAuth, OAuth2Auth
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, ExpiringSecret
 
@@ -101,9 +101,12 @@ def test_auth_goes_in_as_its_kind_says(auth: object, header: tuple[str, str]) ->
     assert header in made(auth=auth)
 
 
-def test_auth_that_is_not_served_is_never_left_out_silently() -> None:
-    with pytest.raises(ValueError):
-        made(auth=OtherAuth(kind="mtls"))
+def test_auth_that_is_no_header_of_its_own_adds_none() -> None:
+    for auth in (
+        MtlsAuth(kind="mtls", certificate="c", private_key="k"),
+        OAuth2Auth(kind="oauth2", token_url="https://a.example/", client_id="i", client_secret="s"),
+    ):
+        assert made(auth=auth) == made()
 
 
 def test_the_endpoints_own_headers_and_those_of_the_format_are_sent() -> None:
