@@ -95,7 +95,10 @@ def _kept(topic: Topic) -> str:
 
 #: Of each change: what becomes of deliveries that wait in retries, and of a handshake under way.
 MEANINGS = {
-    "endpoint.registered": ("go to the new URL, with the new settings", "ends; another begins unless it is `none`"),
+    "endpoint.registered": (
+        "go to the new URL; until it is verified they are `skipped` (`pending`)",
+        "ends; another begins unless it is `none`",
+    ),
     "endpoint.changed": ("go to the new URL; until it is verified they wait", "a new URL or kind begins another"),
     "endpoint.verification_requested": ("go on; of a disabled endpoint they are `skipped`", "ends; another begins"),
     "endpoint.verified": ("go on", "ends; with a `version` only the one that it names"),

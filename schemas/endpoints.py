@@ -50,7 +50,8 @@ class EndpointVersion(Record):
     """An endpoint from `valid_from_ms` (its change's time in the log, ms) on.
 
     `offset` is the change's own in `subscriptions`; `since_ms` is when `state` began; `verified` tells whether the URL
-    has been vouched for (a pause does not change that); `verifying` is the offset of the change that began the
+    has been vouched for (a pause does not change that); `waits` that deliveries owed already wait until it is;
+    `verifying` is the offset of the change that began the
     handshake under way, `new_url` what it is for where the old URL serves meanwhile; `allowed_rate_per_min` is the
     receiver's own word; `settings` is None for a gone endpoint.
     """
@@ -61,6 +62,7 @@ class EndpointVersion(Record):
     since_ms: int
     reason: str | None = None
     verified: bool = False
+    waits: bool = False
     verifying: int | None = None
     new_url: str | None = None
     allowed_rate_per_min: float | None = None

@@ -25,6 +25,6 @@ def decide(delivery: Delivery, record: EndpointRecord | None) -> Step | State:
         if version.state is State.DISABLED:
             return version.state
         return Step.VERIFY if verification.is_current(delivery, record) else Step.SUPERSEDED
-    if version.state is State.PENDING and version.verifying is not None:
+    if version.waits:
         return Step.WAIT
     return Step.SEND if version.state is State.ACTIVE else version.state

@@ -68,6 +68,7 @@ def apply(
         since_ms=at_ms if moved or before is None else before.since_ms,
         reason="the new url could not be verified" if settled.keeps_state else _reason(before, change, state),
         verified=settled.verified and state is not State.GONE,
+        waits=state is State.PENDING and _waits(before, change),
         verifying=_verifying(before, change, settled, state, offset),
         new_url=settled.new_url,
         allowed_rate_per_min=_allowed_rate(before, change, settled),
@@ -178,6 +179,13 @@ def _rotate(before: EndpointVersion, change: changes.SecretRotated, at_ms: int) 
         return Refused(f"{registering.MAX_SECRETS} secrets sign already; wait until an overlap ends", "full")
     update = {"secrets": (change.secret,), "expiring_secrets": tuple(older) if change.overlap_ms else ()}
     return _Settled(had.model_copy(update=update), before.verified, before.new_url)
+
+
+def _waits(before: EndpointVersion | None, change: Change) -> bool:
+    """Of a pending endpoint: a new URL lets deliveries wait, a registration does not; what comes between goes on."""
+    if isinstance(change, changes.EndpointRegistered) or before is None:
+        return False
+    return isinstance(change, changes.EndpointChanged) if before.state is not State.PENDING else before.waits
 
 
 def _verifying(

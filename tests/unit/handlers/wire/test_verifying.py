@@ -157,10 +157,10 @@ def test_gone_gives_up_at_once() -> None:
     assert made.verdict is Verdict.DEAD
 
 
-def record(state: State, verifying_offset: int | None = None) -> EndpointRecord:
+def record(state: State, verifying_offset: int | None = None, *, waits: bool = False) -> EndpointRecord:
     settings = endpoint() if state is not State.GONE else None
     current = EndpointVersion(
-        valid_from_ms=0, offset=9, state=state, since_ms=0, verifying=verifying_offset, settings=settings
+        valid_from_ms=0, offset=9, state=state, since_ms=0, verifying=verifying_offset, waits=waits, settings=settings
     )
     return EndpointRecord(tenant="t", endpoint_id="e", partition=0, current=current)
 
@@ -172,8 +172,8 @@ def record(state: State, verifying_offset: int | None = None) -> EndpointRecord:
         (owed(event_type="a"), record(State.GONE), State.GONE),
         (owed(event_type="a"), record(State.ACTIVE), Step.SEND),
         (owed(event_type="a"), record(State.ACTIVE, 7), Step.SEND),
-        (owed(event_type="a"), record(State.PENDING, 7), Step.WAIT),
-        (owed(event_type="a"), record(State.PENDING), State.PENDING),
+        (owed(event_type="a"), record(State.PENDING, 7, waits=True), Step.WAIT),
+        (owed(event_type="a"), record(State.PENDING, 7), State.PENDING),
         (owed(event_type="a"), record(State.PAUSED, 7), State.PAUSED),
         (owed(event_type="a"), record(State.DISABLED), State.DISABLED),
         (owed(), record(State.PENDING, 7), Step.VERIFY),

@@ -95,6 +95,17 @@ def test_a_new_url_waits_for_its_own(active: EndpointRecord) -> None:
     assert moved.current.settings.url == NEW
 
 
+def test_what_is_owed_waits_for_a_new_url_and_not_for_a_new_registration(active: EndpointRecord) -> None:
+    moved = put(active, "endpoint.changed", url=NEW)
+    assert moved.current.waits
+    assert put(moved, "endpoint.changed", description="x").current.waits
+    assert put(moved, "endpoint.verification_requested").current.waits
+    assert not put(moved, "endpoint.verified", method="operator").current.waits
+    assert not put(moved, "endpoint.paused").current.waits
+    assert not put(moved, "endpoint.registered", **BASE).current.waits
+    assert not put(active, "endpoint.registered", **BASE).current.waits
+
+
 def test_other_settings_begin_none_and_interrupt_none(pending: EndpointRecord, active: EndpointRecord) -> None:
     assert not begins(put(active, "endpoint.changed", description="x"))
     assert not begins(put(active, "endpoint.changed", url=OLD))
