@@ -4,7 +4,18 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.changes import EndpointFields, Payload, Reason, Retry, Subscription, TimeMs, Url, UrlChange, Verification
+from schemas.changes import (
+    Batch,
+    EndpointFields,
+    Payload,
+    Reason,
+    Retry,
+    Subscription,
+    TimeMs,
+    Url,
+    UrlChange,
+    Verification,
+)
 from schemas.endpoints import State
 from schemas.model import Identifier, Record
 from schemas.results import Result, Verdict
@@ -68,6 +79,7 @@ class EndpointShown(Record):
     verification: Verification
     url_change: UrlChange
     payload: Payload
+    batch: Batch | None = None
     header_names: tuple[str, ...] = ()
     auth: AuthShown | None = None
     public_keys: tuple[str, ...] = Field(default=(), description="`whpk_…`, for receivers of `v1a` signatures")

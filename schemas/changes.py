@@ -26,6 +26,14 @@ class Payload(Record):
     fields: tuple[str, ...] | None = Field(default=None)
 
 
+class Batch(Record):
+    """Several deliveries in one request. A batch is closed by its items, its bytes, or the age of its oldest item."""
+
+    max_items: int = Field(ge=1, le=1_000)
+    max_wait_ms: int = Field(ge=0, le=60_000)
+    max_bytes: int | None = Field(default=None, ge=1, le=8 * 1_048_576)
+
+
 class HeaderAuth(Record):
     """A header of the receiver's choice."""
 
@@ -93,7 +101,7 @@ class EndpointFields(Record):
     verification: Verification | None = None
     url_change: UrlChange | None = None
     payload: Payload | None = None
-    batch: dict[str, Any] | None = None
+    batch: Batch | None = None
     headers: dict[str, str] | None = Field(default=None, repr=False)
     auth: Auth | None = None
     retry: Retry | None = None

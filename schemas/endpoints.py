@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from schemas.changes import Auth, Payload, Retry, Subscription, UrlChange, Verification
+from schemas.changes import Auth, Batch, Payload, Retry, Subscription, UrlChange, Verification
 from schemas.model import Record
 
 
@@ -37,6 +37,7 @@ class EndpointSettings(Record):
     verification: Verification = "challenge"
     url_change: UrlChange = "wait"
     payload: Payload = Payload()
+    batch: Batch | None = None
     headers: dict[str, str] | None = Field(default=None, repr=False)
     auth: Auth | None = Field(default=None, repr=False)
     retry: Retry | None = None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
+CLOUDEVENTS_BATCH = "application/cloudevents-batch+json"
 
 #: Header of a record that was moved to the partition where its key belongs: `<partition>-<offset>` of its origin.
 MOVED_HEADER = "hookfold-moved-from"

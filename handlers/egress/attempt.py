@@ -12,9 +12,11 @@ from handlers.egress.queues import EndpointQueue, Item
 from handlers.egress.sending import Sender
 from handlers.egress.view import EndpointView, Unknown
 from handlers.egress.work import EgressWork
-from handlers.wire import deciding, payload, request, settling, verifying
+from handlers.wire import batching, deciding, payload, request, settling, verifying
 from handlers.wire.deciding import Step
+from handlers.wire.request import Envelope
 from handlers.wire.settling import Policy
+from schemas import topics
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, EndpointVersion, State
 from schemas.results import Result
@@ -33,6 +35,8 @@ USER_AGENT = f"Hookfold/{VERSION}"
 CHALLENGE_BYTES = 32
 #: How soon a delivery that waits for its endpoint's verification is looked at again, at the least.
 MIN_PENDING_MS = 1_000
+#: Room for an answer that names every item.
+MAX_BATCH_ANSWER_BYTES = 524_288
 
 
 class Attempts:
@@ -46,56 +50,71 @@ class Attempts:
         self._sender = Sender(client, USER_AGENT)
         self._view = view
 
-    async def make(self, item: Item, queue: EndpointQueue) -> bool | None:
-        """Deal with one item. True: the receiver failed; None: no attempt was made.
+    async def make(self, items: list[Item], queue: EndpointQueue) -> bool | None:
+        """Deal with one item, or the items of a batch. True: the receiver failed; None: no attempt was made.
 
-        A fault of our own costs the receiver nothing: the delivery is put off.
+        A fault of our own costs the receiver nothing: the deliveries are put off.
         """
-        work = item.owner
+        work = items[0].owner
         assert isinstance(work, EgressWork)
-        work.begin()
+        work.begin(len(items))
+        left = list(items)
         try:
-            return await self._make(item, work, queue)
+            return await self._make(left, work, queue)
         except (Unknown, CannotOpen) as problem:
-            logger.warning("delivery.waits delivery_id=%s reason=%s", item.delivery.delivery_id, problem)
-            work.put_off(item, admission.MIN_DEFERRAL_MS, "unknown" if isinstance(problem, Unknown) else "sealed")
+            logger.warning("delivery.waits delivery_id=%s reason=%s", left[0].delivery.delivery_id, problem)
+            self._put_off(
+                left, work, admission.MIN_DEFERRAL_MS, "unknown" if isinstance(problem, Unknown) else "sealed"
+            )
             return None
         except Exception:
-            logger.exception("delivery.faulted delivery_id=%s", item.delivery.delivery_id)
-            work.put_off(item, admission.MIN_DEFERRAL_MS, "fault")
+            logger.exception("delivery.faulted delivery_id=%s", left[0].delivery.delivery_id if left else "")
+            self._put_off(left, work, admission.MIN_DEFERRAL_MS, "fault")
             return None
         finally:
-            work.end()
+            work.end(len(items))
 
-    async def _make(self, item: Item, work: EgressWork, queue: EndpointQueue) -> bool | None:
-        delivery = item.delivery
-        record = await self._view.current(delivery.key, delivery.endpoint_version)
-        step = deciding.decide(delivery, record)
-        if isinstance(step, State):
-            self._close(item, work, *settling.skip(delivery, step))
-            return None
-        assert record is not None
-        match step:
-            case Step.SUPERSEDED:
-                self._close(item, work, *settling.supersede(delivery))
-                return None
-            case Step.WAIT:
+    async def _make(self, items: list[Item], work: EgressWork, queue: EndpointQueue) -> bool | None:
+        """As `make`; what has been dealt with is taken out of `items`."""
+        version: EndpointVersion | None = None
+        for item in list(items):
+            record = await self._view.current(item.delivery.key, item.delivery.endpoint_version)
+            step = deciding.decide(item.delivery, record)
+            if isinstance(step, State):
+                self._close(item, work, *settling.skip(item.delivery, step))
+            elif step is Step.SUPERSEDED:
+                self._close(item, work, *settling.supersede(item.delivery))
+            elif step is Step.WAIT:
+                assert record is not None
                 waited_ms = clock.now_ms() - record.current.since_ms
-                work.put_off(item, min(max(waited_ms, MIN_PENDING_MS), admission.MAX_DEFERRAL_MS), "pending")
-                return None
-            case Step.VERIFY:
-                return await self._verify(item, work, record.current)
-            case Step.SEND:
-                queue.rate_per_s = record.current.rate_per_s
-                return await self._send(item, work, record.current)
+                wait_ms = min(max(waited_ms, MIN_PENDING_MS), admission.MAX_DEFERRAL_MS)
+                work.put_off(item, wait_ms, "pending")
+            else:
+                assert record is not None
+                version = record.current
+                if step is Step.VERIFY:
+                    return await self._verify(item, work, version)
+                continue
+            items.remove(item)
+        if version is None:
+            return None
+        assert version.settings is not None
+        queue.rate_per_s, queue.batch = version.rate_per_s, version.settings.batch
+        settings = self._open(version, items[0].delivery)
+        if settings.batch is not None:
+            return await self._send_batch(items, work, settings)
+        failed = False
+        while items:  # several only where the endpoint had batches until just now
+            failed |= await self._send(items[0], work, settings)
+            items.pop(0)
+        return failed
 
-    async def _send(self, item: Item, work: EgressWork, version: EndpointVersion) -> bool:
+    async def _send(self, item: Item, work: EgressWork, settings: EndpointSettings) -> bool:
         delivery = item.delivery
-        settings = self._open(version, delivery)
         attempted_at_ms = clock.now_ms()
-        event_time = delivery.event_time or _rfc3339(delivery.event_time_ms)
-        body = payload.render(settings.payload.format, delivery, event_time, settings.payload.fields)
-        headers = request.headers(delivery, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
+        body = payload.render(settings.payload.format, delivery, _time_of(delivery), settings.payload.fields)
+        envelope = Envelope.of(delivery)
+        headers = request.headers(envelope, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
         sending = Request(settings.url, headers, body.body, self._timeout_of(settings))
         answer = await self._sender.send(sending, settings)
         result, made = settling.settle(
@@ -103,6 +122,44 @@ class Attempts:
         )
         self._close(item, work, result, made)
         return not answer.outcome.accepted
+
+    async def _send_batch(self, items: list[Item], work: EgressWork, settings: EndpointSettings) -> bool:
+        """One request for all; for each half where it is larger than the receiver takes."""
+        deliveries = [item.delivery for item in items]
+        attempted_at_ms = clock.now_ms()
+        timed = [(delivery, _time_of(delivery)) for delivery in deliveries]
+        body = payload.render_batch(settings.payload.format, timed, settings.payload.fields)
+        envelope = batching.envelope(deliveries)
+        headers = request.headers(envelope, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
+        sending = Request(
+            settings.url, headers, body.body, self._timeout_of(settings), max_answer_bytes=MAX_BATCH_ANSWER_BYTES
+        )
+        answer = await self._sender.send(sending, settings)
+        if answer.outcome.status_code == batching.TOO_LARGE and len(items) > 1:
+            half, rest = items[: len(items) // 2], items[len(items) // 2 :]
+            failed = [await self._send_batch(part, work, settings) for part in (half, rest)]
+            items.clear()
+            return all(failed)
+        ended = batching.outcomes(deliveries, answer.outcome, answer.body)
+        for place, (item, outcome) in enumerate(zip(list(items), ended, strict=True)):
+            result, made = settling.settle(
+                item.delivery,
+                settings,
+                outcome,
+                self._policy,
+                attempted_at_ms=attempted_at_ms,
+                draw=random.random(),
+                batch_id=envelope.webhook_id,
+            )
+            if place:  # one change says it for all
+                made = [output for output in made if output.topic != topics.SUBSCRIPTIONS]
+            self._close(item, work, result, made)
+            items.remove(item)
+        return not answer.outcome.accepted
+
+    def _put_off(self, items: list[Item], work: EgressWork, for_ms: int, cause: str) -> None:
+        for item in items:
+            work.put_off(item, for_ms, cause)
 
     async def _verify(self, item: Item, work: EgressWork, version: EndpointVersion) -> bool:
         delivery = item.delivery
@@ -161,5 +218,9 @@ class Attempts:
         )
 
 
-def _rfc3339(time_ms: int) -> str:
+def _time_of(delivery: Delivery) -> str:
+    """The event's own time, else that of the log; RFC 3339."""
+    if delivery.event_time is not None:
+        return delivery.event_time
+    time_ms = delivery.event_time_ms
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -56,6 +56,7 @@ class Request:
     timeout_ms: int
     verb: str = "POST"
     context: ssl.SSLContext | None = None
+    max_answer_bytes: int = MAX_ANSWER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,8 @@ class Client:
         )
         try:
             body = b""
-            while len(body) < MAX_ANSWER_BYTES and (chunk := await response.content.read(MAX_ANSWER_BYTES - len(body))):
+            limit = request.max_answer_bytes
+            while len(body) < limit and (chunk := await response.content.read(limit - len(body))):
                 body += chunk
         except BaseException:
             response.close()

@@ -6,7 +6,7 @@ import asyncio
 
 from handlers.egress.attempt import Attempts
 from handlers.egress.client import Client
-from handlers.egress.queues import Dispatcher
+from handlers.egress.dispatching import Dispatcher
 from handlers.egress.view import EndpointView
 from handlers.egress.work import EgressWork
 from schemas import topics

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
-from handlers.egress.queues import Dispatcher, Item
+from handlers.egress.dispatching import Dispatcher
+from handlers.egress.queues import Item
 from handlers.egress.view import EndpointView
 from handlers.wire import settling
 from schemas import deliveries
@@ -103,11 +104,10 @@ class EgressWork:
         """See `Work.wants`."""
         if self._crowded_by is not None and not self._dispatcher.crowded(self._crowded_by):
             self._crowded_by = None
-        return (
-            self._crowded_by is None
-            and not self._dispatcher.full
-            and self._windows[partition].span < offsets.WINDOW - 1_000
-        )
+        span = self._windows[partition].span
+        if span > offsets.WINDOW // 2:
+            self._dispatcher.hurry(self)
+        return self._crowded_by is None and not self._dispatcher.full and span < offsets.WINDOW - 1_000
 
     async def collect(self) -> Batch | None:
         """See `Work.collect`."""
@@ -153,7 +153,7 @@ class EgressWork:
 
     def waiting(self) -> bool:
         """See `Work.waiting`; an attempt under way has a deadline of its own."""
-        return bool(self._done) or len(self._held) > self._in_flight
+        return bool(self._done) or len(self._held) > self._in_flight + self._dispatcher.resting(self)
 
     def progress(self) -> int:
         """See `Work.progress`."""
@@ -169,13 +169,13 @@ class EgressWork:
         metrics.DEFERRED.labels(cause).inc()
         self.finish(item, [settling.wait(item.delivery, now_ms + for_ms, now_ms, self._settings.tiers_ms)])
 
-    def begin(self) -> None:
-        """An attempt of an item of this lane begins."""
-        self._in_flight += 1
+    def begin(self, count: int) -> None:
+        """An attempt of items of this lane begins."""
+        self._in_flight += count
 
-    def end(self) -> None:
+    def end(self, count: int) -> None:
         """It is over."""
-        self._in_flight -= 1
+        self._in_flight -= count
         self._moved += 1
 
     def finish(self, item: Item, made: Sequence[Output]) -> None:
@@ -219,13 +219,6 @@ class EgressWork:
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
         key = item.delivery.key
-        version = self._version_of(key)
-        settings = version.settings if version is not None else None
-        self._dispatcher.offer(
-            key,
-            item,
-            settings.max_in_flight if settings is not None else None,
-            version.rate_per_s if version is not None else None,
-        )
+        self._dispatcher.offer(key, item, self._version_of(key))
         if self._dispatcher.crowded(key):
             self._crowded_by = key

@@ -15,11 +15,10 @@ from handlers.gateway.context import Context
 from handlers.gateway.problems import Kind, Refusal
 from schemas import topics
 from schemas.api import CloudEvent, PlainEvent, Published, PublishedBatch
-from schemas.events import CLOUDEVENTS_JSON
+from schemas.events import CLOUDEVENTS_BATCH, CLOUDEVENTS_JSON
 from streams.core import reading
 from streams.core.reading import Unreadable
 
-CLOUDEVENTS_BATCH = "application/cloudevents-batch+json"
 MAX_BATCH = 1_000
 
 Record = tuple[str, bytes, list[tuple[str, bytes]]]

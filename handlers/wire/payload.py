@@ -11,7 +11,7 @@ import orjson
 
 from handlers.wire import projecting
 from schemas.deliveries import Delivery
-from schemas.events import CLOUDEVENTS_JSON, cloud_attributes
+from schemas.events import CLOUDEVENTS_BATCH, CLOUDEVENTS_JSON, cloud_attributes
 
 Format = Literal["standard", "cloudevents", "cloudevents-binary", "data"]
 _JSON_TYPE = re.compile(r"^[\w.+-]+/([\w.+-]+\+)?json$")
@@ -41,6 +41,22 @@ def render(form: Format, delivery: Delivery, event_time: str, fields: Sequence[s
             )
         case "data":
             return Body(delivery.data_content_type or "application/octet-stream", delivery.data)
+
+
+def render_batch(form: Format, deliveries: Sequence[tuple[Delivery, str]], fields: Sequence[str] | None = None) -> Body:
+    """An array of deliveries, each with its event's time; every item carries its delivery's id."""
+    items = []
+    for delivery, event_time in deliveries:
+        item = delivery
+        if fields is not None and delivery.data:
+            item = delivery.model_copy(update={"data": projecting.project(delivery.data, fields)})
+        if form == "cloudevents":
+            named = item.model_copy(update={"attributes": {**item.attributes, "deliveryid": item.delivery_id}})
+            items.append(_structured(named, event_time))
+        else:
+            items.append(b'{"id":%b,' % orjson.dumps(item.delivery_id) + _standard(item, event_time)[1:])
+    content_type = CLOUDEVENTS_BATCH if form == "cloudevents" else "application/json"
+    return Body(content_type, b"[" + b",".join(items) + b"]")
 
 
 def is_json(data: bytes) -> bool:

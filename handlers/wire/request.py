@@ -2,6 +2,8 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from handlers.wire import signing
 from handlers.wire.payload import Body
@@ -15,24 +17,39 @@ def secrets_at(settings: EndpointSettings, now_ms: int) -> list[str]:
     return [*settings.secrets, *(older.secret for older in settings.expiring_secrets if older.until_ms > now_ms)]
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a request says of itself: a delivery, or a batch under an id of its own."""
+
+    webhook_id: str
+    attempt: int
+    replay_id: str | None = None
+    traceparent: str | None = None
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Self:
+        """A delivery's own."""
+        return cls(delivery.delivery_id, delivery.attempt, delivery.replay_id, delivery.traceparent)
+
+
 def headers(
-    delivery: Delivery, settings: EndpointSettings, body: Body, *, now_ms: int, user_agent: str
+    envelope: Envelope, settings: EndpointSettings, body: Body, *, now_ms: int, user_agent: str
 ) -> list[tuple[str, str]]:
     """Every header but those of the connection. The endpoint's own come last; they were checked at registration."""
     timestamp_s = now_ms // 1_000
     made = [
         ("content-type", body.content_type),
         ("user-agent", user_agent),
-        ("webhook-id", delivery.delivery_id),
+        ("webhook-id", envelope.webhook_id),
         ("webhook-timestamp", str(timestamp_s)),
-        ("webhook-attempt", str(delivery.attempt)),
+        ("webhook-attempt", str(envelope.attempt)),
     ]
     if secrets := secrets_at(settings, now_ms):
-        made.append(("webhook-signature", signing.sign(secrets, delivery.delivery_id, timestamp_s, body.body)))
-    if delivery.replay_id is not None:
-        made.append(("webhook-replay", delivery.replay_id))
-    if delivery.traceparent is not None:
-        made.append(("traceparent", delivery.traceparent))
+        made.append(("webhook-signature", signing.sign(secrets, envelope.webhook_id, timestamp_s, body.body)))
+    if envelope.replay_id is not None:
+        made.append(("webhook-replay", envelope.replay_id))
+    if envelope.traceparent is not None:
+        made.append(("traceparent", envelope.traceparent))
     made += body.headers
     made += (settings.headers or {}).items()
     made += _authorize(settings)

@@ -34,18 +34,20 @@ def settle(
     *,
     attempted_at_ms: int,
     draw: float,
+    batch_id: str | None = None,
 ) -> tuple[Result, list[Output]]:
     """The result of an attempt and everything to be written with it, the result's record first.
 
-    `attempted_at_ms` is when it began, ms since 1970; the wait for the next begins where this one outcome.
+    `attempted_at_ms` is when it began, ms since 1970; the wait for the next begins where this one ended. `batch_id`:
+    of the request that the delivery was an item of.
     """
     if outcome.error_kind is None:
-        made = _result(delivery, outcome, attempted_at_ms, Verdict.DELIVERED)
+        made = _result(delivery, outcome, attempted_at_ms, Verdict.DELIVERED, batch_id=batch_id)
         return made, [outputs.result(made)]
     plan = _plan(delivery, settings, outcome, policy, attempted_at_ms, draw)
     if isinstance(plan, retrying.Retry):
-        return _again(delivery, outcome, policy, attempted_at_ms, plan)
-    made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD)
+        return _again(delivery, outcome, policy, attempted_at_ms, plan, batch_id)
+    made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD, batch_id=batch_id)
     given_up = [outputs.result(made), dead_letter(delivery, made)]
     if outcome.error_kind is ErrorKind.GONE:
         given_up.append(_change(delivery, type="endpoint.disabled", reason="gone"))
@@ -101,9 +103,14 @@ def _plan(
 
 
 def _again(
-    delivery: Delivery, outcome: Outcome, policy: Policy, attempted_at_ms: int, plan: retrying.Retry
+    delivery: Delivery,
+    outcome: Outcome,
+    policy: Policy,
+    attempted_at_ms: int,
+    plan: retrying.Retry,
+    batch_id: str | None = None,
 ) -> tuple[Result, list[Output]]:
-    made = _result(delivery, outcome, attempted_at_ms, Verdict.RETRYING, plan.due_at_ms)
+    made = _result(delivery, outcome, attempted_at_ms, Verdict.RETRYING, plan.due_at_ms, batch_id)
     following = delivery.model_copy(update={"attempt": delivery.attempt + 1})
     ended_at_ms = attempted_at_ms + outcome.latency_ms
     return made, [outputs.result(made), wait(following, plan.due_at_ms, ended_at_ms, policy.tiers_ms)]
@@ -170,9 +177,11 @@ def _result(
     attempted_at_ms: int,
     verdict: Verdict,
     next_attempt_at_ms: int | None = None,
+    batch_id: str | None = None,
 ) -> Result:
     return _about(
         delivery,
+        batch_id=batch_id,
         attempt=delivery.attempt,
         verdict=verdict,
         status_code=outcome.status_code,

@@ -15,6 +15,7 @@ import orjson
 from handlers.wire import request
 from handlers.wire.outcome import Outcome
 from handlers.wire.payload import Body
+from handlers.wire.request import Envelope
 from schemas.changes import Verification
 from schemas.deliveries import VERIFICATION, Delivery
 from schemas.endpoints import EndpointSettings
@@ -56,7 +57,7 @@ def ask(
     if method == "challenge":
         body = orjson.dumps({"type": VERIFICATION, "challenge": challenge})
     rendered = Body("application/json", body)
-    headers = request.headers(delivery, settings, rendered, now_ms=now_ms, user_agent=user_agent)
+    headers = request.headers(Envelope.of(delivery), settings, rendered, now_ms=now_ms, user_agent=user_agent)
     if method == "challenge":
         return Question(method, "POST", headers, body, challenge, origin)
     headers = [(name, value) for name, value in headers if name not in ("content-type", "webhook-signature")]

@@ -116,6 +116,8 @@ def _settle(
                     return Refused(refused)
                 sealed = sealing.seal_secrets(registration, limits.ring, tenant, change.endpoint_id)
                 settings = registering.merge(None, sealed, limits)
+                if (refused := registering.refuse_together(settings)) is not None:
+                    return Refused(refused)
                 return _Settled(settings, settings.verification == "none")
             case changes.EndpointChanged():
                 assert before is not None
@@ -156,10 +158,12 @@ def _settle(
             return _Settled(had, before.verified, before.new_url)
 
 
-def _change(before: EndpointVersion, change: changes.EndpointChanged, limits: Limits) -> _Settled:
+def _change(before: EndpointVersion, change: changes.EndpointChanged, limits: Limits) -> _Settled | Refused:
     had = before.settings
     assert had is not None
     settings = registering.merge(had, change, limits)
+    if (refused := registering.refuse_together(settings)) is not None:
+        return Refused(refused)
     if settings.verification == "none":
         url = change.url or before.new_url or had.url
         return _Settled(settings.model_copy(update={"url": url}), verified=True)

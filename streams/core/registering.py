@@ -23,6 +23,8 @@ from streams.core.sealing import Keyring
 
 MAX_SUBSCRIPTIONS = 1_000
 MAX_HEADERS = 64
+#: Formats whose items can stand in an array.
+BATCHED_FORMATS = ("standard", "cloudevents")
 #: Each secret is a signature in every request.
 MAX_SECRETS = 16
 
@@ -77,6 +79,13 @@ def merge(
     return had.model_copy(update=given)
 
 
+def refuse_together(settings: EndpointSettings) -> str | None:
+    """Why settings that are fine each cannot stand side by side."""
+    if settings.batch is not None and settings.payload.format not in BATCHED_FORMATS:
+        return f"a batch needs one of the payload formats {', '.join(BATCHED_FORMATS)}"
+    return None
+
+
 def change_subscriptions(
     had: EndpointSettings, change: SubscriptionAdded | SubscriptionRemoved
 ) -> EndpointSettings | str:
@@ -101,8 +110,6 @@ def _same(one: Subscription, other: Subscription) -> bool:
 
 
 def _refuse_unserved(given: EndpointRegistered | EndpointChanged) -> str | None:
-    if given.batch is not None:
-        return "batch is not served yet"
     if given.ordered_by is not None:
         return "ordered_by is not served yet"
     return None

@@ -38,7 +38,9 @@ def made(
         event_time_ms=1,
         **(told or {}),
     )
-    return request.headers(delivery, settings_with(**fields), body, now_ms=now_ms, user_agent=USER_AGENT)
+    return request.headers(
+        request.Envelope.of(delivery), settings_with(**fields), body, now_ms=now_ms, user_agent=USER_AGENT
+    )
 
 
 def test_a_plain_attempt_has_the_headers_of_the_contract_and_no_other() -> None:

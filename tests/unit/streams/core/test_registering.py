@@ -42,7 +42,12 @@ def registered(**fields: Any) -> EndpointRecord:
 
 
 REFUSED: list[dict[str, Any]] = [
-    {"batch": {"max_items": 10, "max_wait_ms": 100}},
+    {"batch": {"max_items": 0, "max_wait_ms": 100}},
+    {"batch": {"max_items": 1_001, "max_wait_ms": 100}},
+    {"batch": {"max_items": 10, "max_wait_ms": 60_001}},
+    {"batch": {"max_items": 10}},
+    {"batch": {"max_items": 10, "max_wait_ms": 1}, "payload": {"format": "data"}},
+    {"batch": {"max_items": 10, "max_wait_ms": 1}, "payload": {"format": "cloudevents-binary"}},
     {"ordered_by": "data.id"},
     {"payload": {"format": "standard", "fields": ["id"]}},
     {"payload": {"format": "standard", "fields": []}},
