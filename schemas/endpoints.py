@@ -92,8 +92,19 @@ class CatchUp(Record):
     end_offset: int | None = None
 
 
+class Covered(Record):
+    """What a replay has delivered or will: the events of these times. Later ones leave it to it."""
+
+    replay_id: str
+    since_ms: int
+    until_ms: int
+
+
 class EndpointRecord(Record):
-    """All that is kept of one endpoint. `partition` is the one its changes come from; `history` is oldest first."""
+    """All that is kept of one endpoint. `partition` is the one its changes come from; `history` is oldest first.
+
+    `catch_ups` are the replays under way, `covered` what they and those before them are about, in their order.
+    """
 
     tenant: str
     endpoint_id: str
@@ -101,6 +112,7 @@ class EndpointRecord(Record):
     current: EndpointVersion
     history: tuple[EndpointVersion, ...] = ()
     catch_ups: tuple[CatchUp, ...] = ()
+    covered: tuple[Covered, ...] = ()
 
     @property
     def version(self) -> str:
@@ -118,11 +130,16 @@ class EndpointRecord(Record):
         }
         if self.catch_ups:
             wire["catch_ups"] = [one.model_dump(exclude_none=True) for one in self.catch_ups]
+        if self.covered:
+            wire["covered"] = [one.model_dump() for one in self.covered]
         return orjson.dumps(wire)
 
     @classmethod
-    def decode(cls, value: bytes) -> "EndpointRecord":
-        """The record of a value that `encode` made. Raises ValueError on anything else."""
+    def decode(cls, value: bytes, *, history: bool = True) -> "EndpointRecord":
+        """The record of a value that `encode` made, without `history` where that is not wanted.
+
+        Raises ValueError on anything else.
+        """
         wire = orjson.loads(value)
         try:
             return cls(
@@ -130,8 +147,9 @@ class EndpointRecord(Record):
                 endpoint_id=wire["endpoint_id"],
                 partition=int(wire["version"].split("-")[0]),
                 current=_version(wire),
-                history=tuple(_version(older) for older in wire["history"]),
+                history=tuple(_version(older) for older in wire["history"]) if history else (),
                 catch_ups=tuple(CatchUp.model_validate(one) for one in wire.get("catch_ups", ())),
+                covered=tuple(Covered.model_validate(one) for one in wire.get("covered", ())),
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"not a record of endpoints: {problem!r}") from problem

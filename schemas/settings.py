@@ -173,6 +173,7 @@ class RegistrationSettings(ReachSettings):
     default_verification: Literal["challenge", "okta", "cloudevents", "none"] = Field(
         "challenge", description="how an endpoint is verified that does not say"
     )
+    max_event_bytes: int = Field(1_048_576, ge=1, le=8 * 1_048_576, description="larger events are rejected")
 
 
 class RouterSettings(RegistrationSettings):
@@ -181,7 +182,6 @@ class RouterSettings(RegistrationSettings):
     router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
     dedupe_window_ms: int = Field(3_600_000, ge=0, description="how far back an event id is known")
     dedupe_events: int = Field(100_000, ge=0, description="how many event ids a partition knows at most")
-    max_event_bytes: int = Field(1_048_576, ge=1, le=8 * 1_048_576, description="larger events are rejected")
     history_ms: int = Field(86_400_000, ge=0, description="how long versions of an endpoint are kept for late events")
 
 

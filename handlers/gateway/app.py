@@ -12,7 +12,7 @@ from aiohttp import web
 from handlers.gateway import deliveries, endpoints, events, openapi, tokens
 from handlers.gateway.calls import Call
 from handlers.gateway.context import Context, Rate
-from handlers.gateway.problems import Handler, Kind, Refusal, as_problems
+from handlers.gateway.problems import Handler, Kind, Refusal, as_problems, expected
 from handlers.gateway.tokens import BadToken
 from schemas.model import ID_PATTERN
 from streams import metrics
@@ -38,7 +38,7 @@ def make(context: Context) -> web.Application:
     )
     rate = Rate(context.settings.gateway_rate_per_s)
     for call in CALLS:
-        app.router.add_route(call.method, call.path, _guarded(call, context, rate))
+        app.router.add_route(call.method, call.path, _guarded(call, context, rate), expect_handler=expected)
     _describe(app)
     return app
 

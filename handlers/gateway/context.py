@@ -42,7 +42,7 @@ class Context:
 
     def __init__(self, settings: GatewaySettings, views: Views, health: Health) -> None:
         self.settings = settings
-        self.ring = Keyring(settings.keys)
+        self.ring = Keyring(settings.keys, bound_only=True)
         self.follower: Follower | None = None
         self.producer: AIOKafkaProducer | None = None
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)

@@ -89,8 +89,9 @@ async def change(context: Context, request: web.Request) -> web.StreamResponse:
 
 async def unregister(context: Context, request: web.Request) -> web.StreamResponse:
     """Unregister: nothing is sent any more, and waiting retries end with a result that says so."""
-    await context.change(_tenant(request), _endpoint_id(request), {"type": "endpoint.unregistered"})
-    return no_content()
+    endpoint_id = _endpoint_id(request)
+    record = await context.change(_tenant(request), endpoint_id, {"type": "endpoint.unregistered"})
+    return no_content() if record is not None else answer(Accepted(endpoint_id=endpoint_id), 202)
 
 
 async def rotate(context: Context, request: web.Request) -> web.StreamResponse:
@@ -206,7 +207,7 @@ CALLS = (
         headers={"If-Match": "the version that must still be the endpoint's: an ETag"},
         problems=(*_WRITE, Kind.OUTDATED),
     ),
-    Call("DELETE", ONE, "write", "unregister an endpoint", unregister, {204: None}, problems=_WRITE),
+    Call("DELETE", ONE, "write", "unregister an endpoint", unregister, {204: None, 202: Accepted}, problems=_WRITE),
     Call(
         "POST",
         ONE + "/verify",

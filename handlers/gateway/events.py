@@ -30,7 +30,8 @@ _ARRAY: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgs
 async def publish(context: Context, request: web.Request) -> web.StreamResponse:
     """Append an event, or each of a CloudEvents batch, to the log.
 
-    An event without an id takes the `idempotency-key`, or is given one; a repeated id is delivered once.
+    An event without an id takes the `idempotency-key`, in a batch with `-<n>`, or is given one; a repeated id is
+    delivered once.
     """
     tenant = request.match_info["tenant"]
     body = await request.read()
@@ -44,7 +45,7 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
         if any(name.lower() in ("ce-id", "ce-type", "ce-specversion") for name in request.headers):
             records = [_binary(request.headers, body, given_id)]
         elif batch:
-            records = [_structured(bytes(item), None) for item in _ARRAY.decode(body)]
+            records = _batch(_ARRAY.decode(body), given_id)
         elif media_type == CLOUDEVENTS_JSON:
             records = [_structured(body, given_id)]
         elif media_type == "application/json":
@@ -53,10 +54,8 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
             raise Refusal(Kind.UNSUPPORTED, "an event is application/json or a CloudEvent")
     except (msgspec.DecodeError, RecursionError):
         raise Refusal(Kind.BAD_REQUEST, "the body is not a JSON object, or array of such for a batch") from None
-    if not records:
-        raise Refusal(Kind.INVALID, "the batch has no events")
-    if len(records) > MAX_BATCH:
-        raise Refusal(Kind.TOO_LARGE, f"a batch has at most {MAX_BATCH} events")
+    except UnicodeError:
+        raise Refusal(Kind.INVALID, "an id or attribute is not UTF-8") from None
     for number, (event_id, value, headers) in enumerate(records):
         _check(context, tenant, event_id, value, headers, f"event {number + 1}: " if batch else "")
     appended = await context.send_all(
@@ -67,6 +66,15 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
         for (event_id, _, _), sent in zip(records, appended, strict=True)
     ]
     return answer(PublishedBatch(items=tuple(done)) if batch else done[0], 202)
+
+
+def _batch(items: list[msgspec.Raw], given_id: str | None) -> list[Record]:
+    if not items:
+        raise Refusal(Kind.INVALID, "the batch has no events")
+    if len(items) > MAX_BATCH:
+        raise Refusal(Kind.TOO_LARGE, f"a batch has at most {MAX_BATCH} events")
+    ids = (f"{given_id}-{number}" if given_id is not None else None for number in range(len(items)))
+    return [_structured(bytes(item), own) for item, own in zip(items, ids, strict=True)]
 
 
 def _plain(body: bytes, given_id: str | None) -> Record:
@@ -119,8 +127,10 @@ def _check(
     context: Context, tenant: str, event_id: str, value: bytes, headers: list[tuple[str, bytes]], place: str
 ) -> None:
     """What the router would not read is not written."""
-    max_bytes = context.settings.max_body_bytes
-    event = reading.read_event(tenant, value, headers, partition=0, offset=0, max_bytes=max_bytes + 1_024)
+    max_bytes = context.settings.max_event_bytes
+    if len(value) > max_bytes:
+        raise Refusal(Kind.TOO_LARGE, f"{place}the event has {len(value)} bytes, {max_bytes} are allowed")
+    event = reading.read_event(tenant, value, headers, partition=0, offset=0, max_bytes=max_bytes)
     if isinstance(event, Unreadable):
         raise Refusal(Kind.INVALID, place + event.reason)
 

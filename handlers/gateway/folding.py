@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
-    """An endpoint as it is now; `record` is the value in `endpoints`."""
+    """An endpoint as it is now; `record` is the value in `endpoints` without its history."""
 
     tenant: str
     endpoint_id: str
@@ -85,12 +85,12 @@ def _endpoint(record: Source, into: Fold) -> None:
         into.endpoints = [row for row in into.endpoints if (row.tenant, row.endpoint_id) != (tenant, endpoint_id)]
         into.tombstones.append((tenant, endpoint_id))
         return
-    known = EndpointRecord.decode(record.value)
+    known = EndpointRecord.decode(record.value, history=False)
     row = EndpointRow(
         tenant,
         endpoint_id,
         known.current.state is State.GONE,
-        record.value,
+        known.encode(),
         record.partition,
         (known.partition, known.current.offset),
     )

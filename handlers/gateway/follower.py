@@ -154,7 +154,7 @@ class Follower:
             if name == topics.REJECTED:
                 self._tell_refused(records)
                 continue
-            fold(name, map(source_of, records), made)
+            await self._in_writer(partial(fold, name, [source_of(record) for record in records], made))
             made.positions[(name, place.partition)] = records[-1].offset + 1
         if made.positions:
             await self._in_writer(lambda: self._views.fold(made))

@@ -76,6 +76,8 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
         response = Refusal(Kind.METHOD_NOT_ALLOWED, f"allowed here: {allowed}").response()
         response.headers["allow"] = allowed
         return response
+    except (web.RequestPayloadError, ConnectionResetError, UnicodeError):
+        return Refusal(Kind.BAD_REQUEST, "the request cannot be read to its end, or is not UTF-8").response()
     except web.HTTPNotFound:
         return Refusal(Kind.NOT_FOUND, "there is nothing here").response()
     except web.HTTPException as problem:
@@ -92,6 +94,15 @@ async def as_problems(request: web.Request, handler: Handler) -> web.StreamRespo
             _place_of(problem),
         )
         return Refusal(Kind.INTERNAL, "its log says more").response()
+
+
+async def expected(request: web.Request) -> web.StreamResponse | None:
+    """What is said to an `Expect` header: go on, or a problem."""
+    if request.headers.get("expect", "").lower() != "100-continue":
+        return Refusal(Kind.BAD_REQUEST, "an expectation other than 100-continue cannot be met").response()
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+    return None
 
 
 def _place_of(problem: BaseException) -> str:

@@ -55,6 +55,8 @@ def make(secret: str, tenant: str | None, scopes: Sequence[str], *, now_s: int, 
 
 def read(token: str, secrets: Sequence[str], *, now_s: float) -> Bearer:
     """Whose token it is. Raises `BadToken`."""
+    if not token.isascii():
+        raise BadToken("the token is not one of ours")
     for secret in secrets:
         try:
             claims = jwt.decode(

@@ -6,6 +6,7 @@ One thread writes; readers have connections of their own and see what is committ
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -175,6 +176,8 @@ class Views:
         return self._writer.execute(query).fetchone() is not None
 
     def _open(self) -> sqlite3.Connection:
+        # Where no seal key is set it holds secrets; what SQLite lays beside it takes the same mode.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         # What is lost with the machine's power is read from the log again.

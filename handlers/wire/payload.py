@@ -1,6 +1,7 @@
 """The body a receiver gets. The data's bytes are put in as they came; they are never parsed and written again."""
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,8 +65,21 @@ def is_json(data: bytes) -> bool:
     try:
         orjson.loads(data)
     except orjson.JSONDecodeError:
+        return _is_extreme(data)
+    return True
+
+
+def _is_extreme(data: bytes) -> bool:
+    """True for JSON that a parser of ordinary numbers refuses: `1e400` is JSON, too."""
+    try:
+        json.loads(data.decode(), parse_int=str, parse_float=str, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return False
     return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _standard(delivery: Delivery, event_time: str) -> bytes:

@@ -41,21 +41,24 @@ def project(data: bytes, paths: Sequence[str]) -> bytes:
     """The fields of the data that the paths name: nesting kept, arrays element by element, what is missing absent.
 
     Data that is no object or array has no fields, and neither has what is not JSON: nothing is left of it (`null`).
+    What lies deeper than 16 levels is left out.
     """
     tree = _tree(tuple(paths))
     try:
         if tree is None:
             orjson.loads(data)
             return data
-        return _pick(data, tree) or b"null"
+        return _pick(data, tree, 0) or b"null"
     except (msgspec.DecodeError, orjson.JSONDecodeError, RecursionError):
         return b"null"
 
 
-def _pick(raw: bytes, tree: Tree) -> bytes | None:
+def _pick(raw: bytes, tree: Tree, depth: int) -> bytes | None:
+    if depth > fields.MAX_DEPTH:
+        return None
     first = raw.lstrip()[:1]
     if first == b"[":
-        items = (_pick(bytes(item), tree) for item in _ARRAY.decode(raw))
+        items = (_pick(bytes(item), tree, depth + 1) for item in _ARRAY.decode(raw))
         return b"[" + b",".join(item for item in items if item is not None) + b"]"
     if first != b"{":
         return None
@@ -63,7 +66,7 @@ def _pick(raw: bytes, tree: Tree) -> bytes | None:
     for name, value in _OBJECT.decode(raw).items():
         if name in tree:
             inner = tree[name]
-            kept = bytes(value) if inner is None else _pick(bytes(value), inner)
+            kept = bytes(value) if inner is None else _pick(bytes(value), inner, depth + 1)
             if kept is not None:
                 picked.append(orjson.dumps(name) + b":" + kept)
     return b"{" + b",".join(picked) + b"}"

@@ -13,10 +13,11 @@ from streams.core.outputs import Output, Source
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the log says of one delivery: its last verdict, and the highest attempt."""
+    """What the log says of one delivery: its last verdict and whether a replay had it, and the highest attempt."""
 
     verdict: Verdict
     attempt: int
+    replayed: bool
 
 
 def gather(known: dict[str, Past], results: Iterable[Result]) -> None:
@@ -24,7 +25,7 @@ def gather(known: dict[str, Past], results: Iterable[Result]) -> None:
     for result in results:
         before = known.get(result.delivery_id)
         attempt = max(result.attempt, before.attempt if before is not None else 0)
-        known[result.delivery_id] = Past(result.verdict, attempt)
+        known[result.delivery_id] = Past(result.verdict, attempt, result.replay_id is not None)
 
 
 def owed(
@@ -33,7 +34,8 @@ def owed(
     """The delivery that the replay makes of an event; None where nothing was skipped.
 
     An event is owed that found the endpoint not active, and one that was delivered to it but skipped at the attempt;
-    not one that has been attempted since.
+    not one that has been attempted since. What an earlier replay is about is that one's, unless it has ended there as
+    skipped again: it may be on its way without a result.
     """
     if not catch_up.since_ms <= source.at_ms < (catch_up.until_ms or 0):
         return None
@@ -42,10 +44,21 @@ def owed(
         return None
     known = past.get(reading.delivery_id(event.tenant, event.event_id, record.endpoint_id))
     skipped = known.verdict is Verdict.SKIPPED if known is not None else version.state is not State.ACTIVE
+    if _is_anothers(record, catch_up, source.at_ms) and not (known is not None and known.replayed):
+        return None
     if not skipped or (pattern := judging.matching_pattern(version, event, Filterable(event))) is None:
         return None
     attempt = known.attempt + 1 if known is not None else 1
     return judging.deliver(event, source, record, record.version, pattern, attempt, catch_up.replay_id)
+
+
+def _is_anothers(record: EndpointRecord, catch_up: CatchUp, at_ms: int) -> bool:
+    for one in record.covered:
+        if one.replay_id == catch_up.replay_id:
+            return False
+        if one.since_ms <= at_ms < one.until_ms:
+            return True
+    return False
 
 
 def advance(record: EndpointRecord, replay_id: str, next_offset: int, end_offset: int) -> EndpointRecord:

@@ -2,7 +2,9 @@
 
 A name leads into an object; `$and`, `$or` and `$not` combine; anything else is compared. Where the data has an array
 and the filter has not, one element that matches is enough. Numbers are compared as they were written: `1.10` is 1.1,
-and an integer of 30 digits is itself.
+and an integer of 30 digits is itself; the numbers of the filter are doubles.
+
+What an evaluation may cost is bounded: it is a tenant's own filter on a tenant's own data, in a process that all share.
 """
 
 from __future__ import annotations
@@ -14,12 +16,47 @@ from functools import lru_cache
 from typing import Any
 
 MAX_DEPTH = 32
-MAX_PARTS = 1_000
+MAX_PARTS = 250
+#: Comparisons of one filter on one event, and of all filters on it.
+MAX_STEPS = 50_000
+MAX_EVENT_STEPS = 500_000
 
 #: What stands for a field that the data does not have.
 MISSING: Any = object()
 
 Test = Callable[[Any], bool]
+
+
+class TooCostly(Exception):
+    """The filter asks for more comparisons on this data than one may make."""
+
+
+class Budget:
+    """How many comparisons are left for the filters of one event."""
+
+    def __init__(self) -> None:
+        self.left = MAX_EVENT_STEPS
+
+
+class _Meter:
+    """What the evaluation under way may still cost; evaluations do not overlap."""
+
+    left = 0
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooCostly("it would take too many comparisons on this data")
+
+
+_METER = _Meter()
+
+
+class _Unfathomable:
+    """A number beyond what can be compared; it equals nothing."""
+
+
+_UNFATHOMABLE = _Unfathomable()
 
 
 class BadFilter(ValueError):
@@ -33,9 +70,26 @@ class NotJson(ValueError):
 def parse(data: bytes) -> Any:
     """The data as filters see it. Raises `NotJson`."""
     try:
-        return json.loads(data, parse_float=Decimal, parse_constant=_refuse_constant)
+        return json.loads(data, parse_float=_number, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as problem:
         raise NotJson("the data is not JSON") from problem
+
+
+def _number(text: str) -> Any:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return _UNFATHOMABLE
+
+
+def evaluate(given: Any, data: Any, budget: Budget) -> bool:
+    """Whether the filter under `data` matches. Raises `BadFilter` or `TooCostly`."""
+    test = compile_filter(given)
+    _METER.left = allowed = min(MAX_STEPS, budget.left)
+    try:
+        return test(data)
+    finally:
+        budget.left -= allowed - max(0, _METER.left)
 
 
 def compile_filter(given: Any) -> Test:
@@ -46,7 +100,7 @@ def compile_filter(given: Any) -> Test:
 @lru_cache(maxsize=4_096)
 def _compiled(text: str) -> Test:
     try:
-        given = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        given = json.loads(text, parse_float=_number, parse_constant=_refuse_constant)
     except ValueError as problem:
         raise BadFilter(f"data: {problem}") from problem
     if not isinstance(given, dict):
@@ -77,6 +131,7 @@ def _field(name: str, wanted: Any, place: str, depth: int) -> Test:
     test = _value(wanted, place, depth)
 
     def test_field(found: Any) -> bool:
+        _METER.spend()
         if isinstance(found, list):
             return any(test_field(item) for item in found)
         return test(found.get(name, MISSING) if isinstance(found, dict) else MISSING)
@@ -99,7 +154,19 @@ def _equal(wanted: Any, place: str, depth: int) -> Test:
 
 def _on_any(test: Test) -> Test:
     """The test of a value, or of one element of an array."""
-    return lambda found: test(found) or (isinstance(found, list) and any(test(item) for item in found))
+
+    def test_any(found: Any) -> bool:
+        _METER.spend()
+        if test(found):
+            return True
+        if isinstance(found, list):
+            for item in found:
+                _METER.spend()
+                if test(item):
+                    return True
+        return False
+
+    return test_any
 
 
 def _not(made: Callable[[Any, str, int], Test]) -> Callable[[Any, str, int], Test]:
@@ -174,6 +241,7 @@ _OPERATORS: dict[str, Callable[[Any, str, int], Test]] = {
 
 def _same(found: Any, wanted: Any) -> bool:
     """Equality of JSON: a boolean is no number, and what is missing equals nothing."""
+    _METER.spend()
     if found is MISSING:
         return False
     if isinstance(found, bool) or isinstance(wanted, bool):

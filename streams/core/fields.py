@@ -4,6 +4,8 @@ import re
 
 MAX_FIELDS = 256
 MAX_PATH = 512
+#: Names in a path, and levels of the data that a projection looks into: each is read again.
+MAX_DEPTH = 16
 _PATH = re.compile(r"^data(\.([^.\\\x00-\x1f]|\\[.\\])+)*$")
 _NAME = re.compile(r"(?:[^.\\]|\\.)+")
 
@@ -15,6 +17,8 @@ def refuse(paths: tuple[str, ...]) -> str | None:
     for path in paths:
         if len(path) > MAX_PATH or not _PATH.fullmatch(path):
             return f"payload.fields: {path[:64]!r} is not a path such as data.customer.id"
+        if len(split(path)) > MAX_DEPTH:
+            return f"payload.fields: {path[:64]!r} is deeper than {MAX_DEPTH}"
     return None
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from schemas import changes
 from schemas.changes import Change
-from schemas.endpoints import CatchUp, EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
+from schemas.endpoints import CatchUp, Covered, EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
 from streams.core import keys, registering, sealing
 from streams.core.registering import Limits
 from streams.core.sealing import CannotOpen
@@ -13,6 +13,8 @@ from streams.core.transitions import SAME, TRANSITIONS, VERIFIED_OR_PENDING
 
 #: Replays of one endpoint that may be under way at a time.
 MAX_CATCH_UPS = 16
+#: Replays whose times are remembered.
+MAX_COVERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def apply(
         current=current,
         history=(*record.history, record.current) if record is not None else (),
         catch_ups=catch_ups,
+        covered=_covered(record, change, catch_ups),
     )
 
 
@@ -152,8 +155,8 @@ def _settle(
                 return Refused("the endpoint's verification is none; there is nothing to ask its receiver")
             return _Settled(had, before.verified and before.state is not State.DISABLED, before.new_url)
         case changes.EndpointDisabled(reason="unverified"):
-            kept = before.new_url is not None and change.version is not None
-            return _Settled(had, before.verified and kept, keeps_state=kept)
+            kept = before.new_url is not None and before.verified and change.version is not None
+            return _Settled(had, kept, keeps_state=kept)
         case _:
             return _Settled(had, before.verified, before.new_url)
 
@@ -167,6 +170,9 @@ def _change(before: EndpointVersion, change: changes.EndpointChanged, limits: Li
     if settings.verification == "none":
         url = change.url or before.new_url or had.url
         return _Settled(settings.model_copy(update={"url": url}), verified=True)
+    if settings.verification != had.verification:
+        # Who is asked in another way has not answered yet.
+        return _Settled(settings, verified=False)
     if settings.url == had.url:
         return _Settled(settings, before.verified, before.new_url if change.url is None else None)
     if settings.url_change == "serve_old" and before.verified:
@@ -213,7 +219,8 @@ def _verifying(
             again = not same or settled.settings.verification != before.settings.verification
             return offset if again or under_way is None else under_way
         case changes.EndpointResumed():
-            return offset if not settled.verified and under_way is None else under_way
+            owed = not settled.verified or settled.new_url is not None
+            return offset if owed and under_way is None else under_way
         case _:
             return under_way
 
@@ -238,6 +245,18 @@ def _catch_ups(
     if state is not State.ACTIVE:
         return under_way
     return tuple(one if one.until_ms is not None else one.model_copy(update={"until_ms": at_ms}) for one in under_way)
+
+
+def _covered(record: EndpointRecord | None, change: Change, catch_ups: tuple[CatchUp, ...]) -> tuple[Covered, ...]:
+    if record is None or isinstance(change, changes.EndpointRegistered | changes.EndpointUnregistered):
+        return ()
+    known = {one.replay_id for one in record.covered}
+    begun = tuple(
+        Covered(replay_id=one.replay_id, since_ms=one.since_ms, until_ms=one.until_ms)
+        for one in catch_ups
+        if one.until_ms is not None and one.replay_id not in known
+    )
+    return (*record.covered, *begun)[-MAX_COVERED:] if begun else record.covered
 
 
 def _reason(before: EndpointVersion | None, change: Change, state: State) -> str | None:

@@ -43,9 +43,14 @@ class CannotOpen(ValueError):
 
 
 class Keyring:
-    """The keys, by id. The first one seals, all open. An empty ring seals nothing and opens nothing."""
+    """The keys, by id. The first one seals, all open. An empty ring seals nothing and opens nothing.
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    `bound_only`: what was sealed for any endpoint is not opened. Whoever may produce to Kafka may write for every
+    tenant; whoever calls the API may not, and could have another's secret opened and sent to themselves.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes], *, bound_only: bool = False) -> None:
+        self._bound_only = bound_only
         self._keys = {name: (AESGCM(key), hmac.digest(key, b"hookfold nonce", "sha256")) for name, key in keys.items()}
         self._first = next(iter(self._keys), None)
 
@@ -68,6 +73,8 @@ class Keyring:
         if found is None:
             raise CannotOpen("a sealed value is not what `hookfold seal` makes")
         scope, key_id, sealed = found.groups()
+        if self._bound_only and scope != "e":
+            raise CannotOpen("a value that is sealed for any endpoint is taken through Kafka only")
         key = self._keys.get(key_id)
         if key is None:
             raise CannotOpen(f"a value is sealed with the key {key_id}, which is not in HOOKFOLD_SEAL_KEYS")

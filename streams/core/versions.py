@@ -22,10 +22,14 @@ def as_of(record: EndpointRecord, event_time_ms: int) -> EndpointVersion | None:
     return None
 
 
-def prune(record: EndpointRecord, floor_ms: int) -> EndpointRecord:
-    """Without the versions that no event of `floor_ms` or later can need, and at most `MAX_HISTORY` older ones."""
+def prune(record: EndpointRecord, floor_ms: int, needed_ms: int) -> EndpointRecord:
+    """Without the versions that no event of `floor_ms` or later can need.
+
+    At most `MAX_HISTORY` older ones, unless events of `needed_ms` or later, which wait to be judged, need more.
+    """
     versions = [*record.history, record.current]
-    kept = [version for version, following in pairwise(versions) if following.valid_from_ms > floor_ms][-MAX_HISTORY:]
-    if len(kept) == len(record.history):
-        return record
-    return record.model_copy(update={"history": tuple(kept)})
+    kept = [(version, following) for version, following in pairwise(versions) if following.valid_from_ms > floor_ms]
+    over = len(kept) - MAX_HISTORY
+    dropped = sum(1 for _, following in kept[: max(0, over)] if following.valid_from_ms <= needed_ms)
+    history = tuple(version for version, _ in kept[dropped:])
+    return record if len(history) == len(record.history) else record.model_copy(update={"history": history})

@@ -53,8 +53,9 @@ class Log:
         self._admin: AIOKafkaAdminClient | None = None
         self._uncommitted: AIOKafkaConsumer | None = None
         self._committed: AIOKafkaConsumer | None = None
-        self._range: AIOKafkaConsumer | None = None
-        self._range_lock = asyncio.Lock()
+        # The second is for what may take long: nobody who opens a lane waits behind it.
+        self._ranges: list[AIOKafkaConsumer] = []
+        self._range_locks = (asyncio.Lock(), asyncio.Lock())
         self._asked: dict[TopicPartition, asyncio.Future[int]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._limits: Mapping[str, int] = {}
@@ -66,14 +67,14 @@ class Log:
         self._admin = connections.admin(self._settings)
         self._uncommitted = connections.reader(self._settings, "read_uncommitted")
         self._committed = connections.reader(self._settings)
-        self._range = connections.reader(self._settings)
-        clients: tuple[Any, ...] = (self._admin, self._uncommitted, self._committed, self._range)
+        self._ranges = [connections.reader(self._settings) for _ in self._range_locks]
+        clients: tuple[Any, ...] = (self._admin, self._uncommitted, self._committed, *self._ranges)
         for client in clients:
             await client.start()
 
     async def stop(self) -> None:
         """Disconnect."""
-        for client in (self._uncommitted, self._committed, self._range):
+        for client in (self._uncommitted, self._committed, *self._ranges):
             await connections.disconnect(client)
         if self._admin is not None:
             with contextlib.suppress(Exception):
@@ -205,30 +206,31 @@ class Log:
                     future.set_result(ends[partition])
 
     async def read(
-        self, partition: TopicPartition, start: int, end: int, *, at_most: int = 2_000
+        self, partition: TopicPartition, start: int, end: int, *, at_most: int = 2_000, aside: bool = False
     ) -> AsyncGenerator[list[ConsumerRecord[bytes, bytes]]]:
         """The committed records with `start <= offset < end`, in lists of at most `at_most`.
 
-        `end` must lie within what is stable. Raises TimeoutError when Kafka stays silent for 15 s.
+        `end` must lie within what is stable. `aside`: it may take long, and others do not wait for it. Raises
+        TimeoutError when Kafka stays silent for 15 s.
         """
-        assert self._range is not None
-        async with self._range_lock:
-            self._range.assign([partition])
+        reader = self._ranges[aside]
+        async with self._range_locks[aside]:
+            reader.assign([partition])
             try:
-                first = (await self._range.beginning_offsets([partition]))[partition]
-                self._range.seek(partition, max(start, first))
+                first = (await reader.beginning_offsets([partition]))[partition]
+                reader.seek(partition, max(start, first))
                 position = max(start, first)
                 heard = asyncio.get_running_loop().time()
                 while position < end:
-                    got = await self._range.getmany(partition, timeout_ms=250, max_records=at_most)
+                    got = await reader.getmany(partition, timeout_ms=250, max_records=at_most)
                     records = [record for record in got.get(partition, ()) if record.offset < end]
                     if records:
                         yield records
-                    moved = await self._range.position(partition)
+                    moved = await reader.position(partition)
                     now = asyncio.get_running_loop().time()
                     if moved > position:
                         position, heard = moved, now
                     elif now - heard > REQUEST_TIMEOUT_S:
                         raise TimeoutError(f"{partition} cannot be read from {position} to {end}")
             finally:
-                self._range.unsubscribe()
+                reader.unsubscribe()

@@ -74,9 +74,8 @@ class Folding:
         if after is before:
             return None
         # Events may be older than this change: their versions stay.
-        floor_ms = min(source.at_ms, pending_since_ms or source.at_ms) - self._settings.history_ms
-        floor_ms = min([floor_ms, *(catch_up.since_ms for catch_up in after.catch_ups)])
-        after = versions.prune(after, floor_ms)
+        needed_ms = min([source.at_ms, pending_since_ms or source.at_ms, *(one.since_ms for one in after.catch_ups)])
+        after = versions.prune(after, needed_ms - self._settings.history_ms, needed_ms)
         record = Output(topics.ENDPOINTS, b"", after.encode())
         if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")

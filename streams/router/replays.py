@@ -26,6 +26,7 @@ from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
 from streams.lane.log import Log
 from streams.lane.sources import source_of
+from streams.router.folding import FAULT
 from streams.router.keeper import Keeper
 
 logger = logging.getLogger(__name__)
@@ -73,9 +74,10 @@ class Replays:
         self._keeper = keeper
         self._events = events
         self._read = read
-        self._job: _Job | None = None
+        self._jobs: dict[bytes, _Job] = {}
         self._ready: Chunk | None = None
         self._task: asyncio.Task[None] | None = None
+        self._last: bytes | None = None
 
     @property
     def pending(self) -> bool:
@@ -86,7 +88,8 @@ class Replays:
         """Begin again from what the keeper says."""
         if self._task is not None:
             self._task.cancel()
-        self._job = self._ready = self._task = None
+        self._ready = self._task = None
+        self._jobs.clear()
 
     def work(self, notify: Callable[[], None]) -> None:
         """Begin with the next chunk, unless one is ready or under way; `notify` when it is."""
@@ -102,16 +105,19 @@ class Replays:
         record = self._keeper.get(tenant, endpoint_id)
         here = next((one for one in record.catch_ups if one.replay_id == chunk.replay_id), None) if record else None
         if record is None or here is None or here.next_offset != chunk.start:
-            self._job = None
+            self._jobs.pop(chunk.key, None)
             return []
         self._keeper.change(catching_up.advance(record, chunk.replay_id, chunk.next_offset, chunk.end_offset))
         if chunk.next_offset >= chunk.end_offset:
             logger.info("replay.done endpoint=%s replay_id=%s", chunk.key.decode(), chunk.replay_id)
-            self._job = None
+            self._jobs.pop(chunk.key, None)
         return chunk.outputs
 
     def _next(self) -> tuple[bytes, EndpointRecord, CatchUp] | None:
-        for key in self._keeper.catching:
+        """The next endpoint's turn: one that cannot go on holds up nobody else."""
+        keys = self._keeper.catching
+        turn = keys.index(self._last) + 1 if self._last in keys else 0
+        for key in (*keys[turn:], *keys[:turn]):
             tenant, _, endpoint_id = key.decode().partition("/")
             record = self._keeper.get(tenant, endpoint_id)
             for catch_up in record.catch_ups if record is not None else ():
@@ -122,6 +128,7 @@ class Replays:
     async def _make(self, notify: Callable[[], None]) -> None:
         try:
             if (found := self._next()) is not None:
+                self._last = found[0]
                 self._ready = await self._chunk(*found)
         except (TimeoutError, KafkaError) as problem:
             logger.warning("replay.waits reason=%r", problem)
@@ -132,19 +139,20 @@ class Replays:
         notify()
 
     async def _chunk(self, key: bytes, record: EndpointRecord, catch_up: CatchUp) -> Chunk | None:
-        end = catch_up.end_offset
-        if end is None:
-            end = await self._log.high_watermark(self._events)
+        highest = await self._log.high_watermark(self._events)
+        # An end that lies beyond all there is belongs to a topic that was made anew: there is nothing left to find.
+        end = min(catch_up.end_offset if catch_up.end_offset is not None else highest, highest)
         first = await self._log.offset_at(self._events, catch_up.since_ms)
         first = end if first is None else first
-        start = catch_up.next_offset if catch_up.next_offset is not None else first
-        if self._job is None or self._job.replay_id != catch_up.replay_id:
-            self._job = _Job(catch_up.replay_id, await self._past(key, catch_up), set())
-            await self._look_through(record, catch_up, self._job, first, min(start, end))
+        start = min(catch_up.next_offset if catch_up.next_offset is not None else first, end)
+        job = self._jobs.get(key)
+        if job is None or job.replay_id != catch_up.replay_id:
+            job = self._jobs[key] = _Job(catch_up.replay_id, await self._past(key, catch_up), set())
+            await self._look_through(record, catch_up, job, first, start)
         stable = (await self._log.stable_ends([self._events]))[self._events]
         if start < end and stable <= start:
             return None
-        made, position = await self._look_through(record, catch_up, self._job, start, min(end, stable), bounded=True)
+        made, position = await self._look_through(record, catch_up, job, start, min(end, stable), bounded=True)
         return Chunk(key, catch_up.replay_id, catch_up.next_offset, position, end, made)
 
     async def _look_through(
@@ -153,15 +161,25 @@ class Replays:
         """What the events of a range owe that were not seen before, and how far it was looked."""
         made: list[Output] = []
         count = size = 0
-        async for records in self._log.read(self._events, start, end, at_most=500):
+        async for records in self._log.read(self._events, start, end, at_most=500, aside=True):
             for one in records:
-                if (output := self._owed(one, record, catch_up, job)) is not None:
+                if (output := self._try(one, record, catch_up, job)) is not None:
                     made.append(output)
                     size += output.size
             count += len(records)
             if bounded and (count >= MAX_EVENTS or size >= MAX_BYTES):
                 return made, records[-1].offset + 1
         return made, max(start, end)
+
+    def _try(
+        self, one: ConsumerRecord[bytes, bytes], record: EndpointRecord, catch_up: CatchUp, job: _Job
+    ) -> Output | None:
+        try:
+            return self._owed(one, record, catch_up, job)
+        except Exception:  # one record must not stop a replay for ever
+            source = source_of(one)
+            logger.exception("replay.faulted origin=%s", source.origin)
+            return outputs.rejected(source, FAULT)
 
     def _owed(
         self, one: ConsumerRecord[bytes, bytes], record: EndpointRecord, catch_up: CatchUp, job: _Job
@@ -189,7 +207,7 @@ class Replays:
         if start is None:
             return known
         end = (await self._log.stable_ends([place]))[place]
-        async for records in self._log.read(place, start, end):
+        async for records in self._log.read(place, start, end, aside=True):
             catching_up.gather(known, _results(key, records))
         return known
 

@@ -48,6 +48,31 @@ async def test_what_was_skipped_is_delivered_once_each(client: Client, receiver:
     assert client.results(tenant)[-1]["event_id"] == "early"
 
 
+async def test_a_resume_that_is_said_twice_delivers_once_and_skipped_again_is_owed_again(
+    client: Client, receiver: Receiver
+) -> None:
+    await client.follow("results")
+    tenant, count = tenant_name(), 300
+    await client.register(tenant, "ep", receiver.url + "/in", max_in_flight=2)
+    await client.change(tenant, "endpoint.paused", "ep")
+    await asyncio.gather(*(client.event(tenant, n, id=str(n)) for n in range(count)))
+    await until(lambda: len(client.results(tenant)) == count, 20, "skipped")
+    receiver.delay_s = 0.02
+    for _ in range(3):
+        await client.change(tenant, "endpoint.resumed", "ep", deliver_since_ms=0)
+    await until(lambda: len(client.results(tenant)) >= count + 50, 20, "some are delivered")
+    await client.change(tenant, "endpoint.paused", "ep")
+    await until(lambda: len(client.results(tenant)) >= 2 * count, 30, "the rest is skipped again")
+    receiver.delay_s = 0.0
+    again = [r["event_id"] for r in client.results(tenant) if "replay_id" in r and r["verdict"] == "skipped"]
+    assert 0 < len(again) < count
+    await client.change(tenant, "endpoint.resumed", "ep", deliver_since_ms=0)
+    await until(lambda: len(client.results(tenant)) >= 2 * count + len(again), 30, "the rest")
+    await asyncio.sleep(1.0)
+    delivered = Counter(r["event_id"] for r in client.results(tenant) if r["verdict"] == "delivered")
+    assert delivered == Counter(str(n) for n in range(count))
+
+
 async def test_what_was_skipped_at_its_retry_goes_on_counting(client: Client, receiver: Receiver) -> None:
     await client.follow("results")
     tenant = tenant_name()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from handlers.wire import payload
 from handlers.wire.projecting import project
 from schemas.deliveries import Delivery
+from streams.core import fields
 
 DATA = (
     b'{ "id": "o-1", "total": 1.10, "big": 123456789012345678901234567890, "a.b": 7, "none": null,'
@@ -51,6 +52,12 @@ def test_an_array_is_taken_element_by_element() -> None:
 @pytest.mark.parametrize("data", [b"7", b'"text"', b"null", b"{", b"no json", b"\xff", b'{"id": }', b"[" * 50_000])
 def test_of_what_has_no_fields_nothing_is_left(data: bytes) -> None:
     assert project(data, ["data.id"]) == b"null"
+
+
+def test_what_is_nested_without_end_is_left_out() -> None:
+    assert project(b"[" * 10 + b'{"id":1}' + b"]" * 10, ["data.id"]) == b"[" * 10 + b'{"id":1}' + b"]" * 10
+    assert b"id" not in project(b"[" * 20 + b'{"id":1}' + b"]" * 20, ["data.id"])
+    assert fields.refuse(("data" + ".a" * 16,)) is not None
 
 
 def test_data_that_is_not_json_is_not_let_through_whole() -> None:

@@ -139,6 +139,35 @@ def test_what_an_operator_disables_stays_so_although_a_new_url_is_tried(active: 
     assert put(moved, "endpoint.disabled", reason="operator").current.state is State.DISABLED
 
 
+def test_another_kind_of_verification_begins_one(active: EndpointRecord) -> None:
+    for had in (active, put(None, "endpoint.registered", **BASE, verification="none")):
+        moved = put(had, "endpoint.changed", verification="okta")
+        assert (moved.current.state, moved.current.verified, begins(moved)) == (State.PENDING, False, True)
+    unasked = put(active, "endpoint.changed", verification="none")
+    assert (unasked.current.state, begins(unasked)) == (State.ACTIVE, False)
+
+
+def test_a_new_url_whose_handshake_was_cut_off_is_asked_when_it_is_resumed(active: EndpointRecord) -> None:
+    moved = put(active, "endpoint.changed", url=NEW, url_change="serve_old")
+    disabled = put(moved, "endpoint.disabled", reason="gone")
+    assert (disabled.current.new_url, disabled.current.verifying) == (NEW, None)
+    resumed = put(disabled, "endpoint.resumed")
+    assert (resumed.current.state, begins(resumed)) == (State.ACTIVE, True)
+    changed = put(
+        put(active, "endpoint.disabled", reason="operator"), "endpoint.changed", url=NEW, url_change="serve_old"
+    )
+    assert not begins(changed)
+    assert begins(put(changed, "endpoint.resumed"))
+
+
+def test_one_that_is_given_up_leaves_nobody_pending(active: EndpointRecord) -> None:
+    moved = put(active, "endpoint.changed", url=NEW, url_change="serve_old")
+    asked = put(put(moved, "endpoint.disabled", reason="operator"), "endpoint.verification_requested")
+    assert (asked.current.state, asked.current.verified) == (State.PENDING, False)
+    given_up = put(asked, "endpoint.disabled", reason="unverified", version=handshake(asked)).current
+    assert (given_up.state, given_up.reason, given_up.new_url) == (State.DISABLED, "unverified", None)
+
+
 def test_a_request_asks_an_active_endpoint_again_while_it_serves(active: EndpointRecord) -> None:
     asked = put(active, "endpoint.verification_requested")
     assert (asked.current.state, begins(asked)) == (State.ACTIVE, True)

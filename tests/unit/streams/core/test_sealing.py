@@ -46,6 +46,10 @@ def test_it_opens_for_its_endpoint_alone(where: tuple[str, str]) -> None:
 
 def test_a_text_sealed_for_any_opens_anywhere() -> None:
     assert RING.unseal(RING.seal_for_any(SECRET), "u", "f") == SECRET
+    bound_only = Keyring({"new": NEW}, bound_only=True)
+    assert bound_only.unseal(RING.seal(SECRET, "u", "f"), "u", "f") == SECRET
+    with pytest.raises(CannotOpen, match="through Kafka only"):
+        bound_only.unseal(RING.seal_for_any(SECRET), "u", "f")
 
 
 @pytest.mark.parametrize(
