@@ -1,5 +1,6 @@
 """The product with one guard taken out, for the checker to see: `python -m tests.chaos.mutants NAME SERVICE`."""
 
+import asyncio
 import secrets
 import sys
 from typing import Any
@@ -9,6 +10,9 @@ from handlers.egress.work import EgressWork
 from streams.lane.group import LaneGroup
 from streams.lane.transactor import Transactor
 from streams.router.work import RouterWork
+
+#: How late the router learns of changes; with the barrier it would wait for them, and be right.
+LATE_S = 0.3
 
 
 def commits_too_early() -> None:
@@ -34,12 +38,21 @@ def no_fence() -> None:
 
 
 def no_barrier() -> None:
-    """The router judges by whatever changes it happens to know."""
+    """The router judges by whatever changes it happens to know, and learns of them a moment late."""
+    feed, passed = RouterWork.feed, RouterWork.passed
 
     async def hasty(self: RouterWork, time_ms: int) -> bool:
         return not self._stopping
 
+    def late_feed(self: RouterWork, *told: Any) -> None:
+        asyncio.get_running_loop().call_later(LATE_S, feed, self, *told)
+
+    def late_passed(self: RouterWork, *told: Any) -> None:
+        asyncio.get_running_loop().call_later(LATE_S, passed, self, *told)
+
     RouterWork._reach = hasty  # type: ignore[method-assign]
+    RouterWork.feed = late_feed  # type: ignore[method-assign]
+    RouterWork.passed = late_passed  # type: ignore[method-assign]
 
 
 MUTANTS = {"commits-too-early": commits_too_early, "no-fence": no_fence, "no-barrier": no_barrier}
