@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jwt
 import pytest
-from plain import Api, Client, Receiver
+from plain import Api, Client, Receiver, tenant_name
 from stack import API_SECRET, SERVICES, Stack
 
 
@@ -63,6 +63,13 @@ def make_api(stack: Stack) -> Callable[..., Api]:
         return Api(f"http://127.0.0.1:{stack.ports['gateway']}", token, tenant)
 
     return make
+
+
+@pytest.fixture
+async def api(make_api: Callable[..., Api]) -> AsyncIterator[Api]:
+    """A client with a tenant of its own, that may do what tenants may."""
+    async with make_api(tenant_name(), "write", "publish") as client:
+        yield client
 
 
 @pytest.fixture

@@ -234,3 +234,28 @@ class Api:
         said = await self.call(method, path, body, **headers)
         assert said.status == status, (said.status, said.raw)
         return said.json if said.raw else None
+
+
+def registration(receiver: Receiver, **more: Any) -> dict[str, Any]:
+    """The body of a registration, active at once."""
+    return {
+        "url": receiver.url + "/in",
+        "subscriptions": [{"event_types": ["invoice.*"]}],
+        "verification": "none",
+        **more,
+    }
+
+
+async def deliveries(api: Api, count: int, query: str = "") -> list[dict[str, Any]]:
+    """What the API lists, once it lists so many."""
+    found: list[dict[str, Any]] = []
+
+    async def enough() -> bool:
+        found[:] = (await api.ok("GET", f"/deliveries{query}"))["items"]
+        return len(found) >= count
+
+    end = time.monotonic() + 20
+    while not await enough():
+        assert time.monotonic() < end, found
+        await asyncio.sleep(0.05)
+    return found
