@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from compose import operating, secrets
+from compose import operating, secrets, trial
 from compose.commands import EXIT_FAILED, Command, fail, load
 from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from schemas.version import VERSION
@@ -172,6 +172,7 @@ def _port(bootstrap: str) -> int:
     return int(port)
 
 
+main.add_command(trial.receiver)
 main.add_command(secrets.seal)
 main.add_command(secrets.token)
 main.add_command(operating.endpoints)

@@ -21,6 +21,17 @@ from streams.core.transitions import SAME, TRANSITIONS, VERIFIED_OR_PENDING
 NOTE = "<!-- made by `python -m compose.docs`; do not edit -->\n\n"
 
 
+#: The settings of each process, and of the commands.
+MODELS: dict[str, type[Settings]] = {
+    "Every process": Settings,
+    "Router": RouterSettings,
+    "Egress": EgressSettings,
+    "Delayer": DelayerSettings,
+    "Gateway": GatewaySettings,
+    "Operators' commands": OperatorSettings,
+}
+
+
 def topics_page() -> str:
     """The map of topics as a page."""
     rows = [
@@ -42,15 +53,7 @@ def settings_page() -> str:
     """The settings of each process as a page."""
     text = f"# Settings\n\n{NOTE}Environment variables, or a `.env` file in the working directory.\n"
     common = set(Settings.model_fields)
-    models: dict[str, type[Settings]] = {
-        "Every process": Settings,
-        "Router": RouterSettings,
-        "Egress": EgressSettings,
-        "Delayer": DelayerSettings,
-        "Gateway": GatewaySettings,
-        "Operators' commands": OperatorSettings,
-    }
-    for title, model in models.items():
+    for title, model in MODELS.items():
         text += f"\n## {title}\n\n| variable | default | what it is |\n| --- | --- | --- |\n"
         for name, field in model.model_fields.items():
             if model is Settings or name not in common:

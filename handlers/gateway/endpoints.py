@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 import uuid
@@ -64,7 +65,7 @@ async def list_endpoints(context: Context, request: web.Request) -> web.StreamRe
     query = query_of(request, EndpointQuery)
     (after,) = cursors.read(query.cursor, (str,)) if query.cursor is not None else ("",)
     values = await context.views(Views.endpoints, _tenant(request), after, query.limit + 1)
-    records = [EndpointRecord.decode(value) for value in values]
+    records = await asyncio.to_thread(lambda: [EndpointRecord.decode(value) for value in values])
     more = len(records) > query.limit
     items = tuple(shown(record, context.ring) for record in records[: query.limit])
     return answer(EndpointPage(items=items, next_cursor=cursors.make(items[-1].endpoint_id) if more else None))

@@ -6,15 +6,7 @@ from pathlib import Path
 import pytest
 
 from compose import docs
-from schemas.settings import (
-    DelayerSettings,
-    EgressSettings,
-    GatewaySettings,
-    OperatorSettings,
-    RouterSettings,
-    Settings,
-    default_of,
-)
+from schemas.settings import default_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,7 +33,7 @@ def test_words_are_those_of_the_glossary(page: Path) -> None:
 
 def test_the_example_environment_lists_every_setting_with_its_default() -> None:
     text = (ROOT / ".env.example").read_text()
-    for model in (Settings, RouterSettings, EgressSettings, DelayerSettings, GatewaySettings, OperatorSettings):
+    for model in docs.MODELS.values():
         for name, field in model.model_fields.items():
             default = default_of(field).lower() if isinstance(field.default, bool) else default_of(field)
             assert f"#HOOKFOLD_{name.upper()}={default}\n" in text
