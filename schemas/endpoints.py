@@ -74,8 +74,10 @@ class EndpointVersion(Record):
     def rate_per_s(self) -> float | None:
         """The rate of now: the endpoint's own, or what its receiver allows where that is less."""
         own = self.settings.rate_per_s if self.settings is not None else None
-        allowed = self.allowed_rate_per_min / 60 if self.allowed_rate_per_min is not None else None
-        return min((rate for rate in (own, allowed) if rate is not None), default=None)
+        if self.allowed_rate_per_min is None:
+            return own
+        allowed = self.allowed_rate_per_min / 60
+        return allowed if own is None else min(own, allowed)
 
 
 class CatchUp(Record):

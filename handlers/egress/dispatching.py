@@ -28,6 +28,8 @@ class Dispatcher:
         self._settings = settings
         self._attempt = attempt
         self._queues: dict[bytes, EndpointQueue] = {}
+        #: Those of them that have had batches.
+        self._batched: dict[bytes, EndpointQueue] = {}
         self._ready: deque[tuple[bytes, EndpointQueue]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
@@ -53,6 +55,8 @@ class Dispatcher:
         queue.limit = min(limit or self._settings.endpoint_in_flight, self._settings.in_flight)
         queue.rate_per_s = version.rate_per_s if version is not None else None
         queue.batch = settings.batch if settings is not None else None
+        if queue.batch is not None:
+            self._batched[key] = queue
         load = queue.load(now)
         if not admission.may_wait(load):
             item.owner.put_off(item, admission.deferral_ms(load), "queue")
@@ -69,7 +73,7 @@ class Dispatcher:
         """How many deliveries of a lane wait for their batch to be closed."""
         return sum(
             item.owner is owner
-            for queue in self._queues.values()
+            for queue in self._batched.values()
             if queue.batch is not None and queue.timer is not None
             for line in (queue.first, queue.again)
             for item in line
@@ -78,7 +82,7 @@ class Dispatcher:
     def hurry(self, owner: Owner) -> None:
         """Close the batches that a lane's deliveries are in: it waits for them."""
         now = time.monotonic()
-        for key, queue in list(self._queues.items()):
+        for key, queue in list(self._batched.items()):
             heads = [line[0] for line in (queue.first, queue.again) if line]
             if queue.batch is not None and any(head.owner is owner for head in heads):
                 queue.hurry = True
@@ -130,6 +134,7 @@ class Dispatcher:
                     item.owner.put_off(item, admission.deferral_ms(load), "wait")
                 if not len(queue) and not queue.in_flight and not queue.failures:
                     del self._queues[key]
+                    self._batched.pop(key, None)
             self.pump()
 
     async def _run(self, key: bytes, queue: EndpointQueue, items: list[Item]) -> None:

@@ -76,7 +76,7 @@ async def main() -> int:
         sink = subprocess.Popen([sys.executable, "-m", "tests.bench.receiver"], stdout=subprocess.PIPE, text=True)
         assert sink.stdout is not None
         url = f"http://127.0.0.1:{sink.stdout.readline().strip()}/"
-        ports = {name: up.free_port() for name in up.SERVICES}
+        ports = {name: up.free_port() for name in up.PIPELINE}
         env = up.stack_env(
             broker.bootstrap,
             {
@@ -84,11 +84,11 @@ async def main() -> int:
                 "HOOKFOLD_DATA_DIR": name, **{f"HOOKFOLD_{n.upper()}_PORT": str(p) for n, p in ports.items()},
             },
         )  # fmt: skip
-        supervisor = Supervisor(up.SERVICES, env, up.say, log_dir=Path(name))
+        supervisor = Supervisor(up.PIPELINE, env, up.say, log_dir=Path(name))
         supervisor.start()
         try:
             assert await up.wait_ready(ports, asyncio.Event())
-            pids = {name: supervisor.pid(name) for name in up.SERVICES} | {"broker": broker.pid}
+            pids = {name: supervisor.pid(name) for name in up.PIPELINE} | {"broker": broker.pid}
             before, began = cpu_s(pids), time.monotonic()
             offering = asyncio.create_task(produce(broker.bootstrap, settings.prefix, url))
             seen, ended = await verify(broker.bootstrap, settings.prefix)
