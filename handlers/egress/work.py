@@ -204,9 +204,9 @@ class EgressWork:
         if early_ms > MAX_EARLY_MS:
             self.finish(item, [settling.wait(delivery, delivery.due_at_ms or 0, now_ms, self._settings.tiers_ms)])
         elif early_ms > 0:
-            asyncio.get_running_loop().call_later(early_ms / 1000, self._offer, item)
+            asyncio.get_running_loop().call_later(early_ms / 1000, self.offer, item)
         else:
-            self._offer(item)
+            self.offer(item)
 
     def _version_of(self, key: bytes) -> EndpointVersion | None:
         try:
@@ -215,7 +215,8 @@ class EgressWork:
             return None
         return known.current if known is not None else None
 
-    def _offer(self, item: Item) -> None:
+    def offer(self, item: Item) -> None:
+        """Into its endpoint's queue, unless the lane has lost it or stops."""
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
         key = item.delivery.key
