@@ -16,7 +16,6 @@ from compose.commands import EXIT_FAILED, Command, fail, load
 from compose.secrets import kept_secret
 from handlers.gateway import tokens
 from schemas.settings import OperatorSettings
-from streams.process import run
 
 TIMEOUT_S = 30.0
 PAGE = 200
@@ -217,17 +216,10 @@ def _call(
             raw = await response.read()
             return response.status, orjson.loads(raw) if raw else {}
 
-    answers: list[tuple[int, Any]] = []
-
-    async def main() -> int:
-        answers.append(await ask())
-        return 0
-
     try:
-        run(main())
-    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError, asyncio.CancelledError) as problem:
+        status, answer = asyncio.run(ask())
+    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as problem:
         fail(f"{settings.url} does not answer: {problem!r}", EXIT_FAILED)
-    status, answer = answers[0]
     if status >= 400:
         fail(f"{answer.get('title', status)}: {answer.get('detail', '')}", 1)
     return dict(answer)

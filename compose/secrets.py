@@ -12,7 +12,7 @@ import click
 
 from compose.commands import Command, fail, load
 from handlers.gateway import tokens
-from schemas.model import ID_PATTERN
+from schemas.model import is_identifier
 from schemas.settings import KEY_BYTES, ReachSettings, TokenSettings, parse_duration_ms
 from streams.core.sealing import Keyring
 
@@ -57,15 +57,13 @@ def seal(text: str | None, tenant: str | None, endpoint_id: str | None, new_key:
 @click.option("--expires", default="30d", show_default=True, help="For how long it is valid, such as 12h or 30d.")
 def token(tenant: str | None, scopes: tuple[str, ...], expires: str) -> None:
     """Make a token for the HTTP API."""
-    import re
-
     settings = load(TokenSettings)
     secrets = settings.api_secrets or kept_secret(settings.data_dir)
     if not secrets:
         fail("HOOKFOLD_API_SECRET: not set; tokens are signed with it")
     if tenant is None and "admin" not in scopes:
         fail("--tenant: needed for any scope but admin")
-    if tenant is not None and not re.fullmatch(ID_PATTERN, tenant):
+    if tenant is not None and not is_identifier(tenant):
         fail("--tenant: 1 to 128 of A-Z a-z 0-9 _ -")
     try:
         expires_s = parse_duration_ms(expires, MAX_TOKEN_MS) // 1000

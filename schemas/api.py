@@ -1,6 +1,6 @@
 """The HTTP API's bodies: what calls take besides the changes of `schemas.changes`, and what they answer."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -19,8 +19,6 @@ from schemas.changes import (
 from schemas.endpoints import State
 from schemas.model import Identifier, Record
 from schemas.results import Result, Verdict
-
-Item = TypeVar("Item")
 
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -133,6 +131,13 @@ class CloudEvent(BaseModel):
     id: EventId | None = None
     time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     data: Any = None
+
+
+class Accepted(Record):
+    """The change is in the log; what came of it is not seen yet."""
+
+    endpoint_id: str
+    secret: str | None = None
 
 
 class TestOwed(Record):

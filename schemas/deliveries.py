@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from pydantic import Field, ValidationError
 
-from schemas.model import Identifier, Record
+from schemas.model import Identifier, Record, first_line
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -96,7 +96,6 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Deliver
     except UnicodeDecodeError:
         return "a header of the delivery is not UTF-8"
     except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        return " ".join(f"the delivery's {'.'.join(map(str, first['loc']))}: {first['msg']}".split())
+        return f"the delivery's {first_line(problem)}"
     except (ValueError, TypeError, AttributeError) as problem:
         return " ".join(f"a header of the delivery: {problem}".split())

@@ -52,9 +52,8 @@ class EndpointVersion(Record):
 
     `offset` is the change's own in `subscriptions`; `since_ms` is when `state` began; `verified` tells whether the URL
     has been vouched for (a pause does not change that); `waits` that deliveries owed already wait until it is;
-    `verifying` is the offset of the change that began the
-    handshake under way, `new_url` what it is for where the old URL serves meanwhile; `allowed_rate_per_min` is the
-    receiver's own word; `settings` is None for a gone endpoint.
+    `verifying` is the offset of the change that began the handshake under way, `new_url` what it is for where the old
+    URL serves meanwhile; `allowed_rate_per_min` is the receiver's own word; `settings` is None for a gone endpoint.
     """
 
     valid_from_ms: int

@@ -1,10 +1,13 @@
 """How every record is read: frozen, strict about the fields it knows, deaf to those it does not."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
+
+_IDENTIFIER = re.compile(ID_PATTERN)
 
 #: A tenant or an endpoint: `[A-Za-z0-9_-]`, 1 to 128 characters.
 Identifier = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
@@ -15,3 +18,15 @@ class Record(BaseModel):
 
     # What is wrong is told without what was given: it may be a secret.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+
+
+def is_identifier(text: str) -> bool:
+    """True for what may be a tenant or an endpoint."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+def first_line(problem: ValidationError) -> str:
+    """What is wrong, in one line that does not repeat what was given: `place: message`."""
+    first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return " ".join((f"{place}: {first['msg']}" if place else first["msg"]).split())[:500]

@@ -14,6 +14,7 @@ from schemas.changes import Batch
 from schemas.deliveries import Delivery
 from streams.core import admission
 from streams.core.admission import Load
+from streams.core.bucket import Bucket
 
 #: Of so many turns of an endpoint, one goes to a retry even though first tries wait.
 RETRY_SHARE = 5
@@ -67,8 +68,7 @@ class EndpointQueue:
         self._turns = 0
         self._service_ms = FIRST_GUESS_MS
         self._started: dict[Item, float] = {}
-        self._tokens = 1.0
-        self._filled_at = 0.0
+        self._bucket = Bucket()
 
     def __len__(self) -> int:
         return len(self.first) + len(self.again)
@@ -104,7 +104,7 @@ class EndpointQueue:
         self.hurry = self.hurry and bool(len(self))
         self._started[taken[0]] = now
         if self.rate_per_s is not None:
-            self._tokens -= 1.0
+            self._bucket.spend()
         return taken
 
     def _fill(self, taken: list[Item], batch: Batch) -> None:
@@ -145,11 +145,7 @@ class EndpointQueue:
         """How long until the endpoint's own rate lets another attempt start; 0.0 where it may now."""
         if self.rate_per_s is None:
             return 0.0
-        if not self._filled_at:
-            self._tokens, self._filled_at = max(1.0, self.rate_per_s), now
-        self._tokens = min(max(1.0, self.rate_per_s), self._tokens + (now - self._filled_at) * self.rate_per_s)
-        self._filled_at = now
-        return 0.0 if self._tokens >= 1.0 else (1.0 - self._tokens) / self.rate_per_s
+        return self._bucket.wait_s(self.rate_per_s, now)
 
     def take_if(self, unwanted: Callable[[Item], bool]) -> list[Item]:
         """Remove and return those that are."""

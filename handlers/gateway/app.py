@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import time
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from handlers.gateway.calls import Call
 from handlers.gateway.context import Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, as_problems, expected
 from handlers.gateway.tokens import BadToken
-from schemas.model import ID_PATTERN
+from schemas.model import is_identifier
 from streams import metrics
 
 CALLS: tuple[Call, ...] = (*endpoints.CALLS, *deliveries.CALLS, *events.CALLS)
 
-_IDENTIFIER = re.compile(ID_PATTERN)
 _DOCS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Hookfold</title>
 <link rel="stylesheet" href="/docs/swagger-ui.css"></head>
@@ -61,13 +59,13 @@ def _guarded(call: Call, context: Context, rate: Rate) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         bearer = _bearer(request, context.settings.api_secrets)
         tenant = request.match_info["tenant"]
-        if not _IDENTIFIER.fullmatch(tenant) or not bearer.reaches(tenant):
+        if not is_identifier(tenant) or not bearer.reaches(tenant):
             raise Refusal(Kind.NOT_FOUND, "there is nothing here")
         if not bearer.may(call.scope):
             raise Refusal(Kind.FORBIDDEN, f"this needs the scope {call.scope}")
         rate.take(tenant)
         endpoint_id = request.match_info.get("endpoint_id")
-        if endpoint_id is not None and not _IDENTIFIER.fullmatch(endpoint_id):
+        if endpoint_id is not None and not is_identifier(endpoint_id):
             raise Refusal(Kind.NOT_FOUND, "there is no such endpoint")
         return await call.handle(context, request)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from handlers.gateway.problems import Kind, Refusal
 from handlers.gateway.tokens import Scope
+from schemas.model import first_line
 
 if TYPE_CHECKING:
     from handlers.gateway.context import Context
@@ -69,13 +70,6 @@ def query_of(request: web.Request, model: type[Model]) -> Model:
         raise Refusal(Kind.INVALID, first_line(problem)) from None
 
 
-def first_line(problem: ValidationError) -> str:
-    """What is wrong, in one line that does not repeat what was given."""
-    first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return " ".join((f"{place}: {first['msg']}" if place else first["msg"]).split())[:500]
-
-
 def answer(model: BaseModel, status: int = 200, **headers: str) -> web.Response:
     """A success. Nothing here is for caches."""
     shown = model.model_dump(mode="json", exclude_none=True)
@@ -88,3 +82,8 @@ def answer(model: BaseModel, status: int = 200, **headers: str) -> web.Response:
         content_type="application/json",
         headers={"cache-control": "no-store", **named},
     )
+
+
+def no_content() -> web.Response:
+    """Done, and nothing to say."""
+    return web.Response(status=204)

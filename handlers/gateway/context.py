@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
@@ -22,8 +21,9 @@ from schemas.changes import Change
 from schemas.endpoints import EndpointRecord, State
 from schemas.settings import GatewaySettings
 from streams.core import lifecycle, sealing
+from streams.core.bucket import Bucket
 from streams.core.registering import Limits
-from streams.core.sealing import CannotOpen, Keyring
+from streams.core.sealing import Keyring
 from streams.lane import clock
 from streams.lane.bounded import within
 from streams.lane.health import KAFKA_SILENCE_S, Health
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 SEND_TIMEOUT_S = 6.0
 RETRY_AFTER_S = 5
 LOCKS = 4_096
+MAX_BUCKETS = 100_000
 
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
 
@@ -53,9 +54,13 @@ class Context:
 
     async def views(self, call: Any, *words: Any) -> Any:
         """What a method of `Views` returns. Raises `Refusal` while the views are being made for the first time."""
-        if not await asyncio.to_thread(self._views.is_whole):
-            raise Refusal(Kind.UNAVAILABLE, "the views are being made from the log", retry_after_s=RETRY_AFTER_S)
-        return await asyncio.to_thread(call, self._views, *words)
+
+        def ask() -> Any:
+            if not self._views.is_whole():
+                raise Refusal(Kind.UNAVAILABLE, "the views are being made from the log", retry_after_s=RETRY_AFTER_S)
+            return call(self._views, *words)
+
+        return await asyncio.to_thread(ask)
 
     async def find(self, tenant: str, endpoint_id: str) -> EndpointRecord | None:
         """The endpoint's record, also where it is gone."""
@@ -116,11 +121,7 @@ class Context:
         change = _CHANGES.validate_python({**fields, "endpoint_id": endpoint_id}, strict=False)
         before = await self.find(tenant, endpoint_id)
         self._judge(before, change, tenant)
-        try:
-            opened = sealing.open_secrets(change, self.ring, tenant, endpoint_id)
-        except CannotOpen as problem:
-            raise Refusal(Kind.INVALID, str(problem)) from None
-        change = sealing.seal_secrets(opened, self.ring, tenant, endpoint_id)
+        change = sealing.seal_secrets(change, self.ring, tenant, endpoint_id)
         value = change.model_dump_json(exclude_none=True).encode()
         if len(value) > MAX_CHANGE_BYTES:
             raise Refusal(Kind.TOO_LARGE, f"the change would have {len(value)} bytes, the topic takes less")
@@ -162,25 +163,17 @@ MAX_CHANGE_BYTES = 1_000_000
 
 
 class Rate:
-    """A token bucket for each tenant, of one second's worth."""
+    """A token bucket for each tenant."""
 
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: dict[str, Bucket] = {}
 
     def take(self, tenant: str) -> None:
         """One request more. Raises `Refusal` where that is one too many."""
-        now = time.monotonic()
-        left, filled = self._buckets.get(tenant, (self._per_s, now))
-        left = min(self._per_s, left + (now - filled) * self._per_s)
-        if left < 1:
-            self._buckets[tenant] = (left, now)
-            raise Refusal(Kind.TOO_MANY, f"more than {self._per_s:g} requests a second", retry_after_s=1)
-        self._buckets[tenant] = (left - 1, now)
-        if len(self._buckets) > 100_000:
+        if len(self._buckets) > MAX_BUCKETS:
             self._buckets.clear()
-
-
-def no_content() -> web.Response:
-    """Done, and nothing to say."""
-    return web.Response(status=204)
+        bucket = self._buckets.setdefault(tenant, Bucket())
+        if bucket.wait_s(self._per_s, time.monotonic()) > 0:
+            raise Refusal(Kind.TOO_MANY, f"more than {self._per_s:g} requests a second", retry_after_s=1)
+        bucket.spend()

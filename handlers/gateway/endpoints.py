@@ -13,12 +13,13 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from handlers.gateway import cursors
-from handlers.gateway.calls import TENANT_PATH, Call, answer, body_of, query_of
-from handlers.gateway.context import Context, no_content
+from handlers.gateway.calls import TENANT_PATH, Call, answer, body_of, no_content, query_of
+from handlers.gateway.context import Context
 from handlers.gateway.problems import Kind, Refusal
 from handlers.gateway.views import Views
 from schemas import topics
 from schemas.api import (
+    Accepted,
     EndpointPage,
     EndpointShown,
     EndpointWithSecret,
@@ -161,13 +162,6 @@ async def _written(
         # It is in the log; what came of it is not seen yet.
         return answer(Accepted(endpoint_id=endpoint_id, secret=secret), 202)
     return _answer(EndpointWithSecret(**shown(record, context.ring).model_dump(), secret=secret), status)
-
-
-class Accepted(Record):
-    """The change is in the log; what came of it is not seen yet."""
-
-    endpoint_id: str
-    secret: str | None = None
 
 
 def _answer(model: EndpointShown, status: int = 200) -> web.Response:

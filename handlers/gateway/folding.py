@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from pydantic import ValidationError
@@ -17,8 +18,7 @@ from streams.core.outputs import Source
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRow:
+class EndpointRow(NamedTuple):
     """An endpoint as it is now; `record` is the value in `endpoints` without its history."""
 
     tenant: str
@@ -29,8 +29,7 @@ class EndpointRow:
     version: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
+class DeliveryRow(NamedTuple):
     """What one result says of its delivery; `at_ms` is the result's time in the log."""
 
     tenant: str
@@ -44,8 +43,7 @@ class DeliveryRow:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A result, and where it is in the log."""
 
     tenant: str
@@ -58,10 +56,12 @@ class Place:
 
 @dataclass(slots=True)
 class Fold:
-    """Rows to be laid over the views, in the order of the log, and how far they reach."""
+    """Rows to be laid over the views, in the order of the log, and how far they reach.
 
-    endpoints: list[EndpointRow] = field(default_factory=list)
-    tombstones: list[tuple[str, str]] = field(default_factory=list)
+    Of an endpoint only the last counts; None: it is not there any more.
+    """
+
+    endpoints: dict[tuple[str, str], EndpointRow | None] = field(default_factory=dict)
     deliveries: list[DeliveryRow] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -82,11 +82,10 @@ def fold(topic: str, records: Iterable[Source], into: Fold) -> None:
 def _endpoint(record: Source, into: Fold) -> None:
     tenant, _, endpoint_id = (record.key or b"").decode().partition("/")
     if record.value is None:
-        into.endpoints = [row for row in into.endpoints if (row.tenant, row.endpoint_id) != (tenant, endpoint_id)]
-        into.tombstones.append((tenant, endpoint_id))
+        into.endpoints[(tenant, endpoint_id)] = None
         return
     known = EndpointRecord.decode(record.value, history=False)
-    row = EndpointRow(
+    into.endpoints[(tenant, endpoint_id)] = EndpointRow(
         tenant,
         endpoint_id,
         known.current.state is State.GONE,
@@ -94,8 +93,6 @@ def _endpoint(record: Source, into: Fold) -> None:
         record.partition,
         (known.partition, known.current.offset),
     )
-    into.tombstones = [key for key in into.tombstones if key != (tenant, endpoint_id)]
-    into.endpoints.append(row)
 
 
 def _result(record: Source, value: bytes, into: Fold) -> None:

@@ -158,7 +158,7 @@ class Follower:
             made.positions[(name, place.partition)] = records[-1].offset + 1
         if made.positions:
             await self._in_writer(lambda: self._views.fold(made))
-        for row in made.endpoints:
+        for row in filter(None, made.endpoints.values()):
             for change, future in self._applied.get((row.tenant, row.endpoint_id), ()):
                 if row.version[0] == change[0] and row.version[1] >= change[1] and not future.done():
                     future.set_result(None)

@@ -109,7 +109,7 @@ class Gateway:
             context.producer, context.follower = producer, follower
             tasks = [loop.create_task(follower.run()), loop.create_task(log.listen(health))]
             health.ready("start")
-            stopping = loop.create_task(_until(stop))
+            stopping = loop.create_task(stop.wait())
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             for task in done:
@@ -122,10 +122,6 @@ class Gateway:
             await connections.disconnect(producer)
             await log.stop()
             follower.close()
-
-
-async def _until(stop: asyncio.Event) -> None:
-    await stop.wait()
 
 
 def _dashed(instance: str | None) -> str:

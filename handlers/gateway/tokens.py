@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import jwt
 
-from schemas.model import ID_PATTERN
+from schemas.model import is_identifier
 
 Scope = Literal["read", "write", "publish", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ISSUER = "hookfold"
 _ALGORITHM = "HS256"
-_TENANT = re.compile(ID_PATTERN)
 #: What a scope allows besides itself.
 _ALLOWS: dict[Scope, frozenset[Scope]] = {
     "read": frozenset({"read"}),
@@ -82,7 +80,7 @@ def _bearer(claims: dict[str, Any], now_s: float) -> Bearer:
         raise BadToken("the token is not valid yet")
     tenant, scope = claims.get("tenant"), claims.get("scope")
     scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
-    if tenant is not None and (not isinstance(tenant, str) or not _TENANT.fullmatch(tenant)):
+    if tenant is not None and (not isinstance(tenant, str) or not is_identifier(tenant)):
         raise BadToken("the token's tenant is none")
     if tenant is None and "admin" not in scopes:
         raise BadToken("the token has no tenant")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from handlers.gateway.folding import DeliveryRow, EndpointRow, Fold, Place
+from handlers.gateway.folding import Fold
 
 VERSION = 1
+#: Of an `EndpointRow`; what follows is for those who wait.
+ENDPOINT_COLUMNS = 5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS positions (
@@ -99,14 +100,12 @@ class Views:
     def fold(self, fold: Fold) -> None:
         """Lay records over what is known, and keep how far they reach, in one transaction."""
         with self._writer as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?, ?)", map(_endpoint_values, fold.endpoints)
-            )
-            connection.executemany("DELETE FROM endpoints WHERE tenant = ? AND endpoint_id = ?", fold.tombstones)
-            connection.executemany(_PUT_DELIVERY, map(_delivery_values, fold.deliveries))
-            connection.executemany(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", map(_values, fold.places)
-            )
+            rows = [row[:ENDPOINT_COLUMNS] for row in fold.endpoints.values() if row is not None]
+            gone = [key for key, row in fold.endpoints.items() if row is None]
+            connection.executemany("INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany("DELETE FROM endpoints WHERE tenant = ? AND endpoint_id = ?", gone)
+            connection.executemany(_PUT_DELIVERY, fold.deliveries)
+            connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", fold.places)
             connection.executemany(
                 "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
                 [(topic, partition, following) for (topic, partition), following in fold.positions.items()],
@@ -190,18 +189,3 @@ class Views:
             reader = self._readers.connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=30)
             reader.row_factory = sqlite3.Row
         return reader
-
-
-def _endpoint_values(row: EndpointRow) -> Sequence[Any]:
-    return (row.tenant, row.endpoint_id, row.gone, row.record, row.partition)
-
-
-def _delivery_values(row: DeliveryRow) -> Sequence[Any]:
-    return (
-        row.tenant, row.delivery_id, row.endpoint_id, row.event_id, row.event_type, row.event_time_ms, row.verdict,
-        row.attempt, row.at_ms,
-    )  # fmt: skip
-
-
-def _values(place: Place) -> Sequence[Any]:
-    return (place.tenant, place.delivery_id, place.partition, place.offset, place.at_ms, place.result)

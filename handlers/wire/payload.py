@@ -29,8 +29,7 @@ class Body:
 
 def render(form: Format, delivery: Delivery, event_time: str, fields: Sequence[str] | None = None) -> Body:
     """The body for one delivery; `event_time` is RFC 3339, `fields` the part of the data that the endpoint wants."""
-    if fields is not None and delivery.data:
-        delivery = delivery.model_copy(update={"data": projecting.project(delivery.data, fields)})
+    delivery = _projected(delivery, fields)
     match form:
         case "standard":
             return Body("application/json", _standard(delivery, event_time))
@@ -48,9 +47,7 @@ def render_batch(form: Format, deliveries: Sequence[tuple[Delivery, str]], field
     """An array of deliveries, each with its event's time; every item carries its delivery's id."""
     items = []
     for delivery, event_time in deliveries:
-        item = delivery
-        if fields is not None and delivery.data:
-            item = delivery.model_copy(update={"data": projecting.project(delivery.data, fields)})
+        item = _projected(delivery, fields)
         if form == "cloudevents":
             named = item.model_copy(update={"attributes": {**item.attributes, "deliveryid": item.delivery_id}})
             items.append(_structured(named, event_time))
@@ -58,6 +55,12 @@ def render_batch(form: Format, deliveries: Sequence[tuple[Delivery, str]], field
             items.append(b'{"id":%b,' % orjson.dumps(item.delivery_id) + _standard(item, event_time)[1:])
     content_type = CLOUDEVENTS_BATCH if form == "cloudevents" else "application/json"
     return Body(content_type, b"[" + b",".join(items) + b"]")
+
+
+def _projected(delivery: Delivery, fields: Sequence[str] | None) -> Delivery:
+    if fields is None or not delivery.data:
+        return delivery
+    return delivery.model_copy(update={"data": projecting.project(delivery.data, fields)})
 
 
 def is_json(data: bytes) -> bool:

@@ -15,13 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.changes import Change
 from schemas.deliveries import VERIFICATION
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, Event
-from schemas.model import ID_PATTERN
+from schemas.model import first_line, is_identifier
 
 RecordHeaders = Sequence[tuple[str, bytes]]
 
 MAX_TEXT_BYTES = 256
-MAX_REASON = 500
-_IDENTIFIER = re.compile(ID_PATTERN)
 _VERSION = re.compile(r"^\d{1,10}-\d{1,19}$", re.ASCII)
 _MOVED = re.compile(rb"^\d{1,10}-\d{1,19}$")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -55,7 +53,7 @@ def read_tenant(key: bytes | None) -> str | Unreadable:
         tenant = key.decode()
     except UnicodeDecodeError:
         return Unreadable("the key is not UTF-8; the key is the tenant")
-    if not _IDENTIFIER.fullmatch(tenant):
+    if not is_identifier(tenant):
         return Unreadable("the key is not a tenant: 1 to 128 of A-Z a-z 0-9 _ -")
     return tenant
 
@@ -67,15 +65,12 @@ def read_change(value: bytes | None) -> Change | Unreadable:
     try:
         return _CHANGES.validate_json(value)
     except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        kind = first["type"]
+        kind = problem.errors(include_url=False, include_input=False, include_context=False)[0]["type"]
         if kind == "union_tag_invalid":
             return Unreadable("the change's type is not one of the known ones")
         if kind == "union_tag_not_found":
             return Unreadable("the change has no type")
-        reason = f"{place}: {first['msg']}" if place else first["msg"]
-        return Unreadable(" ".join(reason.split())[:MAX_REASON])
+        return Unreadable(first_line(problem))
 
 
 def read_event(

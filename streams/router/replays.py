@@ -51,9 +51,10 @@ class Chunk:
 
 @dataclass(slots=True)
 class _Job:
-    """A replay in memory: what the results said when it began here, and what it has delivered."""
+    """A replay in memory: its first event, what the results said when it began here, and what it has delivered."""
 
     replay_id: str
+    first: int
     past: dict[str, Past]
     seen: set[str]
 
@@ -142,13 +143,14 @@ class Replays:
         highest = await self._log.high_watermark(self._events)
         # An end that lies beyond all there is belongs to a topic that was made anew: there is nothing left to find.
         end = min(catch_up.end_offset if catch_up.end_offset is not None else highest, highest)
-        first = await self._log.offset_at(self._events, catch_up.since_ms)
-        first = end if first is None else first
-        start = min(catch_up.next_offset if catch_up.next_offset is not None else first, end)
         job = self._jobs.get(key)
         if job is None or job.replay_id != catch_up.replay_id:
-            job = self._jobs[key] = _Job(catch_up.replay_id, await self._past(key, catch_up), set())
-            await self._look_through(record, catch_up, job, first, start)
+            found = await self._log.offset_at(self._events, catch_up.since_ms)
+            first = end if found is None else found
+            job = self._jobs[key] = _Job(catch_up.replay_id, first, await self._past(key, catch_up), set())
+            if catch_up.next_offset is not None:
+                await self._look_through(record, catch_up, job, first, min(catch_up.next_offset, end))
+        start = min(catch_up.next_offset if catch_up.next_offset is not None else job.first, end)
         stable = (await self._log.stable_ends([self._events]))[self._events]
         if start < end and stable <= start:
             return None
