@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from plain import SECRET, Client, Receiver, until
+from plain import SECRET, Api, Client, Receiver, until
 from stack import SERVICES, Stack, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +97,7 @@ async def test_up_runs_everything_and_starts_what_dies_again(
     make_stack: Callable[..., Stack], receiver: Receiver, tmp_path: Path
 ) -> None:
     stack = make_stack()
+    del stack.env["HOOKFOLD_API_SECRET"]
     with (tmp_path / "up.log").open("wb") as log:
         up = subprocess.Popen(  # noqa: ASYNC220  it lives as long as the test
             [sys.executable, "-m", "compose.cli", "up"], env=stack.env, stderr=log, start_new_session=True
@@ -119,6 +120,12 @@ async def test_up_runs_everything_and_starts_what_dies_again(
         await until(lambda: "hookfold.ready" in said(), 60, "ready")
         before = children()
         assert set(before) == {*SERVICES, "gateway"}
+        # Without a secret given it has made one, that `hookfold token` finds where it was put.
+        token = (await asyncio.to_thread(stack.command, "token", "--scope", "admin")).stdout.strip()
+        async with Api(f"http://127.0.0.1:{stack.ports['gateway']}", token, "acme") as api:
+            assert (await api.ok("GET", "/endpoints"))["items"] == []
+        kept = Path(stack.env["HOOKFOLD_DATA_DIR"]) / "api-secret"
+        assert kept.stat().st_mode & 0o077 == 0
         os.kill(before["egress"], signal.SIGKILL)
         await until(lambda: "egress has been started again" in said(), 20, "a new egress")
         async with Client(stack.kafka, stack.prefix) as client:

@@ -55,6 +55,14 @@ async def _outage(broker: LocalKafka, stack: Stack, api: Api, receiver: Receiver
     assert stack.page("gateway", "/readyz")[0] == 503
     assert (await api.ok("GET", "/endpoints/ep"))["state"] == "active"
     assert (await api.call("POST", "/events", {"type": "a", "data": 1})).status == 503
+    # Started without Kafka and without a file, it does not pass off nothing as all there is.
+    await asyncio.to_thread(stack.kill, "gateway")
+    _forget(data)
+    stack.start("gateway")
+    await until(lambda: stack.page("gateway", "/healthz")[0] == 200, 20, "it answers")
+    assert [(await api.call("GET", path)).status for path in ("/endpoints", "/endpoints/ep", "/deliveries")] == [
+        503
+    ] * 3
     await asyncio.to_thread(broker.start)
     await asyncio.to_thread(stack.wait_ready, "router", "egress", "delayer", "gateway")
     await api.ok("POST", "/events", {"type": "a", "id": "after", "data": 1}, 202)

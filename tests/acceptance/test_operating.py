@@ -15,6 +15,8 @@ from plain import Answer, Api, Post, Receiver, tenant_name, until
 from stack import Stack
 
 ROOT = Path(__file__).parents[2]
+#: The real one where there is one, and always the few options of it that the examples need.
+CURLS = [*(["command curl"] if shutil.which("curl") else []), f'"{sys.executable}" "{ROOT}/tests/acceptance/curl.py"']
 
 
 def echo(post: Post) -> int | Answer:
@@ -37,9 +39,9 @@ def example(language: str, word: str, receiver: Receiver) -> str:
     return str(text).replace("https://example.com/hooks", receiver.url + "/readme")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("curl", CURLS)
 async def test_the_curl_examples_of_the_readme_work(
-    stack: Stack, receiver: Receiver, make_api: Callable[..., Api], tmp_path: Path
+    stack: Stack, receiver: Receiver, make_api: Callable[..., Api], tmp_path: Path, curl: str
 ) -> None:
     receiver.answers["/readme"] = echo
     url = make_api("acme").url
@@ -48,7 +50,8 @@ async def test_the_curl_examples_of_the_readme_work(
     # A reader's pace: the handshake and the delivery have happened by the time that is read.
     text = text.replace("api GET ", "sleep 1; api GET ")
     script = tmp_path / "example.sh"
-    script.write_text(f'set -e\nhookfold() {{ "{sys.executable}" -m compose.cli "$@"; }}\n{text}')
+    functions = f'hookfold() {{ "{sys.executable}" -m compose.cli "$@"; }}\ncurl() {{ {curl} "$@"; }}\n'
+    script.write_text(f"set -e\n{functions}{text}")
     status, out = await run(stack, "bash", str(script))
     assert status == 0, out
     answers = [json.loads(line) for line in out.splitlines() if line.startswith("{")]

@@ -1,13 +1,17 @@
 """Which deliveries go together, and when."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 
+from handlers.egress.dispatching import Dispatcher
 from handlers.egress.queues import EndpointQueue, Item
 from schemas.changes import Batch
 from schemas.deliveries import VERIFICATION, Delivery
+from schemas.endpoints import EndpointSettings, EndpointVersion, State
+from schemas.settings import EgressSettings
 
 PLACE = TopicPartition("deliveries", 0)
 
@@ -100,3 +104,32 @@ def test_what_is_taken_out_does_not_count() -> None:
     queue = queue_of(item(1, 60), item(2, 60), max_bytes=100, max_items=9)
     queue.take_if(lambda one: one.offset == 1)
     assert queue.closes_in_s(0.0) == 1.0
+
+
+async def test_a_lane_in_a_hurry_gets_its_open_batches_sent() -> None:
+    sent: list[list[int]] = []
+
+    async def attempt(items: list[Item], queue: EndpointQueue) -> bool:
+        sent.append(numbers(items))
+        return False
+
+    settings = EndpointSettings.model_validate(
+        {
+            "url": "https://a.example/",
+            "subscriptions": (),
+            "secrets": (),
+            "batch": Batch(max_items=9, max_wait_ms=60_000),
+        }
+    )
+    version = EndpointVersion(valid_from_ms=0, offset=0, state=State.ACTIVE, since_ms=0, settings=settings)
+    dispatcher = Dispatcher(EgressSettings(), attempt)
+    for number in (1, 2):
+        dispatcher.offer(b"t/e", item(number), version)
+    await asyncio.sleep(0.01)
+    assert (sent, dispatcher.resting(LANE), dispatcher.resting(OTHER)) == ([], 2, 0)
+    dispatcher.hurry(OTHER)
+    await asyncio.sleep(0.01)
+    assert sent == []
+    dispatcher.hurry(LANE)
+    await asyncio.sleep(0.01)
+    assert (sent, dispatcher.resting(LANE)) == ([[1, 2]], 0)

@@ -55,6 +55,12 @@ def test_okta_is_a_get_with_a_header() -> None:
     assert "webhook-signature" not in dict(asked.headers)
 
 
+@pytest.mark.parametrize("method", ["challenge", "okta", "cloudevents"])
+def test_every_handshake_carries_the_endpoints_own_headers_and_auth(method: str) -> None:
+    asked = question(method, headers={"x-a": "1"}, auth={"kind": "bearer", "token": "t"})
+    assert {("x-a", "1"), ("authorization", "Bearer t")} <= set(asked.headers)
+
+
 def test_cloudevents_asks_with_options_who_we_are_and_how_often() -> None:
     asked = question("cloudevents", rate_per_s=2.0)
     headers = dict(asked.headers)
