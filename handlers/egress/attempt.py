@@ -99,12 +99,7 @@ class Attempts:
         if version is None:
             return None
         assert version.settings is not None
-        unknown = queue.batch is None and version.settings.batch is not None
         queue.rate_per_s, queue.batch = version.rate_per_s, version.settings.batch
-        if unknown and len(items) == 1:
-            # It came before its endpoint was known here, and did not wait for others: now it does.
-            work.offer(items.pop())
-            return None
         settings = self._open(version, items[0].delivery)
         if settings.batch is not None:
             return await self._send_batch(items, work, settings)

@@ -73,6 +73,10 @@ class EndpointView:
             await asyncio.wait([task])
         await connections.disconnect(self._consumer)
 
+    def knows(self, key: bytes) -> bool:
+        """True where this process has something about the endpoint."""
+        return key in self._values
+
     def peek(self, key: bytes) -> EndpointRecord | None:
         """The endpoint as this process knows it now, or None. Raises ValueError on a record that it cannot read."""
         parsed = self._parsed.get(key)

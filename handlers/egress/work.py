@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class EgressWork:
         self._done: list[Done] = []
         self._in_flight = 0
         self._crowded_by: bytes | None = None
+        self._unknown: dict[bytes, list[Item]] = {}
+        self._learning: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._moved = 0
 
@@ -216,7 +219,26 @@ class EgressWork:
         return known.current if known is not None else None
 
     def offer(self, item: Item) -> None:
-        """Into its endpoint's queue, unless the lane has lost it or stops."""
+        """Into its endpoint's queue, once it is known here: what that says decides how it is queued."""
+        key = item.delivery.key
+        if (waiting := self._unknown.get(key)) is not None:
+            waiting.append(item)
+        elif self._view.knows(key):
+            self._enqueue(item)
+        else:
+            self._unknown[key] = [item]
+            task = asyncio.get_running_loop().create_task(self._learn(key, item.delivery.endpoint_version))
+            self._learning.add(task)
+            task.add_done_callback(self._learning.discard)
+
+    async def _learn(self, key: bytes, version: str) -> None:
+        with contextlib.suppress(Exception):  # the attempt meets it again, and says what follows
+            await self._view.current(key, version)
+        for item in self._unknown.pop(key):
+            self._enqueue(item)
+
+    def _enqueue(self, item: Item) -> None:
+        """Into the queue, unless the lane has lost it or stops."""
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
         key = item.delivery.key
