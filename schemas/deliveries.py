@@ -30,8 +30,12 @@ _TEXT_HEADERS: tuple[tuple[str, str], ...] = (
     ("traceparent", "traceparent"),
     ("matched", "matched"),
     ("replay-id", "replay_id"),
+    ("order-key", "order_key"),
+    ("order-place", "order_place"),
+    ("order-after", "order_after"),
+    ("order-since-ms", "order_since_ms"),
 )
-_INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms"})
+_INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms", "order_place", "order_after", "order_since_ms"})
 _FIELD_OF = dict(_TEXT_HEADERS)
 
 
@@ -41,7 +45,8 @@ class Delivery(Record):
     `attempt` is the number of the next attempt, from 1. `event_time_ms` is the event's time in the log;
     `event_time` the provider's own (RFC 3339), if it gave one. `endpoint_version` is the state version
     (`<partition>-<offset>`) it was matched under, `matched` the pattern. `attributes` are CloudEvents attributes
-    besides id, type, time and datacontenttype. `due_at_ms` is set while the delivery waits.
+    besides id, type, time and datacontenttype. `due_at_ms` is set while the delivery waits. `order_key` names the line
+    that it stands in; the egress adds its place there, the place that must be over before, and since when.
     """
 
     delivery_id: str
@@ -58,6 +63,10 @@ class Delivery(Record):
     traceparent: str | None = None
     matched: str | None = None
     replay_id: str | None = None
+    order_key: str | None = Field(default=None, max_length=64)
+    order_place: int | None = None
+    order_after: int | None = None
+    order_since_ms: int | None = None
     attributes: Mapping[str, str] = Field(default_factory=dict)
     data: bytes = b""
 

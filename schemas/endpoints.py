@@ -44,6 +44,7 @@ class EndpointSettings(Record):
     timeout_ms: int | None = None
     rate_per_s: float | None = None
     max_in_flight: int | None = None
+    ordered_by: str | None = None
     description: str | None = None
 
 

@@ -41,6 +41,11 @@ def _durations(text: str) -> str:
     return text
 
 
+def _duration(text: str) -> str:
+    parse_duration_ms(text)
+    return text
+
+
 def _tiers(text: str) -> str:
     lengths = [parse_duration_ms(part) for part in text.split(",")]
     if lengths != sorted(set(lengths)) or lengths[0] < 1:
@@ -79,6 +84,7 @@ def _seal_keys(text: SecretStr) -> SecretStr:
 
 
 Durations = Annotated[str, AfterValidator(_durations)]
+Duration = Annotated[str, AfterValidator(_duration)]
 
 
 class Settings(BaseSettings):
@@ -193,6 +199,9 @@ class EgressSettings(ReachSettings):
         "5s,5m,30m,2h,5h,10h,10h", description="the waits between attempts; one attempt more than waits"
     )
     retry_jitter: float = Field(0.1, ge=0, le=1, description="share of a wait that is added at random")
+    order_wait: Duration = Field(
+        "1d", description="an ordered delivery that is older is not tried again, since others wait for it"
+    )
     origin: str = Field(
         "hookfold", pattern=r"^[A-Za-z0-9.-]{1,253}$", description="this installation's name in CloudEvents handshakes"
     )
@@ -206,6 +215,11 @@ class EgressSettings(ReachSettings):
     def schedule_ms(self) -> tuple[int, ...]:
         """`retry_schedule`, parsed."""
         return tuple(parse_duration_ms(part) for part in self.retry_schedule.split(",") if part.strip())
+
+    @cached_property
+    def order_wait_ms(self) -> int:
+        """`order_wait`, parsed."""
+        return parse_duration_ms(self.order_wait)
 
 
 class DelayerSettings(Settings):

@@ -15,6 +15,7 @@ DELIVERIES_DUE = "deliveries.due"
 RESULTS = "results"
 DEAD_LETTERS = "dead-letters"
 REJECTED = "rejected"
+ORDERING = "ordering"
 RETRIES = "retries."
 
 #: How long an outage of the delayer may last on top of the longest delay before waiting retries could expire.
@@ -110,6 +111,16 @@ def topic_map(tiers_ms: dict[str, int]) -> tuple[Topic, ...]:
             "delete",
             30 * DAY_MS,
             9 * MIB,
+        ),
+        Topic(
+            ORDERING,
+            "tenant/endpoint_id/order key",
+            "how far a line of ordered deliveries has come, while one of them waits",
+            ("egress",),
+            ("egress",),
+            "compact",
+            -1,
+            MIB,
         ),
         Topic(
             REJECTED,

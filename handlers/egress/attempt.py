@@ -44,7 +44,7 @@ class Attempts:
 
     def __init__(self, settings: EgressSettings, client: Client, view: EndpointView) -> None:
         self._timeout_ms = settings.timeout_ms
-        self._policy = Policy(settings.schedule_ms, settings.retry_jitter, settings.tiers_ms)
+        self._policy = Policy(settings.schedule_ms, settings.retry_jitter, settings.tiers_ms, settings.order_wait_ms)
         self._ring = Keyring(settings.keys)
         self._origin = settings.origin
         self._sender = Sender(client, USER_AGENT)
@@ -197,7 +197,7 @@ class Attempts:
 
     def _close(self, item: Item, work: EgressWork, result: Result, made: list[Output]) -> None:
         self._note(result)
-        work.finish(item, made)
+        work.finish(item, made, result.next_attempt_at_ms)
 
     def _note(self, result: Result) -> None:
         metrics.ATTEMPTS.labels(result.verdict.value, result.error_kind.value if result.error_kind else "").inc()

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from handlers.egress.queues import EndpointQueue, Item, Owner
+from handlers.egress.queues import FIRST_GUESS_MS, EndpointQueue, Item, Owner
 from schemas.endpoints import EndpointVersion
 from schemas.settings import EgressSettings
 from streams import metrics
@@ -43,6 +43,11 @@ class Dispatcher:
         """True while an endpoint's queue is at its bound: a quick receiver will have emptied it in a moment."""
         queue = self._queues.get(key)
         return queue is not None and len(queue) >= self._settings.endpoint_queue
+
+    def attempt_ms(self, key: bytes) -> float:
+        """How long an attempt of the endpoint takes."""
+        queue = self._queues.get(key)
+        return queue.load(time.monotonic()).service_ms if queue is not None else FIRST_GUESS_MS
 
     def offer(self, key: bytes, item: Item, version: EndpointVersion | None) -> None:
         """Queue a delivery, or put it off where it would wait too long. `version`: the endpoint as it is known."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from aiokafka.structs import TopicPartition
+
 from handlers.egress.attempt import Attempts
 from handlers.egress.client import Client
 from handlers.egress.dispatching import Dispatcher
+from handlers.egress.turns import Turns
 from handlers.egress.view import EndpointView
 from handlers.egress.work import EgressWork
 from schemas import topics
@@ -38,7 +41,9 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
                 settings,
                 SERVICE,
                 (topics.DELIVERIES, topics.DELIVERIES_DUE),
-                lambda _: EgressWork(settings, dispatcher, view),
+                lambda number: EgressWork(
+                    settings, dispatcher, view, Turns(log, TopicPartition(settings.topic(topics.ORDERING), number))
+                ),
                 health,
             )
             try:

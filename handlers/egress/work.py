@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
+from handlers.egress import done
 from handlers.egress.dispatching import Dispatcher
+from handlers.egress.done import Done, Taken
 from handlers.egress.queues import Item
+from handlers.egress.turns import Turns
 from handlers.egress.view import EndpointView
 from handlers.wire import settling
 from schemas import deliveries
@@ -28,30 +30,22 @@ from streams.lane.sources import source_of
 
 #: What is done but not committed is posted again after a crash: this bounds it.
 MAX_UNCOMMITTED = 500
-MAX_BATCH_OUTPUTS = 2_000
-MAX_BATCH_BYTES = 8 * 1_048_576
+#: Of the data that a process may hold, a lane's waits for its turn with at most one part in so many.
+MAX_TURNS_SHARE = 8
 #: A delivery that is due so soon is kept rather than sent round once more.
 MAX_EARLY_MS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A record that has been dealt with, and what is to be written for it."""
-
-    place: TopicPartition
-    offset: int
-    outputs: Sequence[Output]
 
 
 class EgressWork:
     """One partition of `deliveries` and `deliveries.due`."""
 
-    def __init__(self, settings: EgressSettings, dispatcher: Dispatcher, view: EndpointView) -> None:
+    def __init__(self, settings: EgressSettings, dispatcher: Dispatcher, view: EndpointView, turns: Turns) -> None:
         self.notify: Callable[[], None] = lambda: None
         self.is_sure: Callable[[], bool] = lambda: False
         self._settings = settings
         self._dispatcher = dispatcher
         self._view = view
+        self._turns = turns
         self._windows: dict[TopicPartition, OffsetWindow] = {}
         self._committed: dict[TopicPartition, int | None] = {}
         self._held: dict[tuple[TopicPartition, int], Item] = {}
@@ -65,6 +59,7 @@ class EgressWork:
 
     async def opened(self, committed: Mapping[TopicPartition, Committed], *, fresh: bool) -> dict[TopicPartition, int]:
         """See `Work.opened`. What is held and not known to Kafka is kept: no attempt is made twice for nothing."""
+        await self._turns.load(fresh=fresh)
         if fresh:
             self._dispatcher.forget(self)
             self._held.clear()
@@ -74,13 +69,10 @@ class EgressWork:
             window = OffsetWindow.resume(known.offset, known.metadata)
             if not fresh and before is not None:
                 kept = [offset for where, offset in self._held if where == place]
-                kept += [done.offset for done in self._done if done.place == place]
+                kept += [one.offset for one in self._done if one.place == place]
                 lost = {offset for offset in sorted(kept) if not window.take(offset)}
                 window.skip_to(before.position)
-                for done in self._done:
-                    if done.place == place:
-                        window.complete(done.offset)
-                self._done = [done for done in self._done if done.place != place or done.offset not in lost]
+                self._done = [one for one in self._done if one.place != place or one.offset not in lost]
                 for offset in lost:
                     self._held.pop((place, offset), None)
             self._windows[place] = window
@@ -110,35 +102,33 @@ class EgressWork:
         span = self._windows[partition].span
         if span > offsets.WINDOW // 2:
             self._dispatcher.hurry(self)
-        return self._crowded_by is None and not self._dispatcher.full and span < offsets.WINDOW - 1_000
+        full = self._dispatcher.full or self._turns.bytes >= self._settings.queue_bytes // MAX_TURNS_SHARE
+        return self._crowded_by is None and not full and span < offsets.WINDOW - 1_000
 
     async def collect(self) -> Batch | None:
         """See `Work.collect`."""
-        taken: list[Done] = []
-        made: list[Output] = []
-        size = 0
-        for done in self._done:
-            size += sum(output.size for output in done.outputs)
-            if made and (len(made) + len(done.outputs) > MAX_BATCH_OUTPUTS or size > MAX_BATCH_BYTES):
-                break
-            taken.append(done)
-            made += done.outputs
-        for done in taken:
-            self._windows[done.place].complete(done.offset)
+        taken = done.first(self._done)
+        for one in taken:
+            self._windows[one.place].complete(one.offset)
         moved = {place for place, window in self._windows.items() if window.floor > (self._committed[place] or 0)}
         if not taken and not moved:
             return None
         commits = {
             place: OffsetAndMetadata(self._windows[place].floor, self._windows[place].metadata())
-            for place in moved | {done.place for done in taken}
+            for place in moved | {one.place for one in taken}
         }
-        return Batch(made, commits, token=len(taken))
+        made = [output for one in taken for output in one.outputs]
+        steps = [one.step for one in taken if one.step is not None]
+        lines, written = self._turns.outputs(steps) if steps else ([], {})
+        return Batch([*made, *lines], commits, token=Taken(len(taken), written, len(lines)))
 
     def settled(self, batch: Batch) -> None:
         """See `Work.settled`."""
         taken = batch.token
-        assert isinstance(taken, int)
-        del self._done[:taken]
+        assert isinstance(taken, Taken)
+        del self._done[: taken.count]
+        if taken.line_count:
+            self._turns.settled(taken.lines, max(batch.written[-taken.line_count :]) + 1)
         for place, commit in batch.offsets.items():
             self._committed[place] = commit.offset
         self._moved += 1
@@ -156,7 +146,8 @@ class EgressWork:
 
     def waiting(self) -> bool:
         """See `Work.waiting`; an attempt under way has a deadline of its own."""
-        return bool(self._done) or len(self._held) > self._in_flight + self._dispatcher.resting(self)
+        resting = self._dispatcher.resting(self) + len(self._turns)
+        return bool(self._done) or len(self._held) > self._in_flight + resting
 
     def progress(self) -> int:
         """See `Work.progress`."""
@@ -168,9 +159,12 @@ class EgressWork:
 
     def put_off(self, item: Item, for_ms: int, cause: str) -> None:
         """See `Owner.put_off`."""
-        now_ms = clock.now_ms()
         metrics.DEFERRED.labels(cause).inc()
-        self.finish(item, [settling.wait(item.delivery, now_ms + for_ms, now_ms, self._settings.tiers_ms)])
+        due_ms = clock.now_ms() + for_ms
+        self.finish(item, [self._wait(item, due_ms)], due_ms)
+
+    def _wait(self, item: Item, due_ms: int) -> Output:
+        return settling.wait(item.delivery, due_ms, clock.now_ms(), self._settings.tiers_ms)
 
     def begin(self, count: int) -> None:
         """An attempt of items of this lane begins."""
@@ -181,12 +175,30 @@ class EgressWork:
         self._in_flight -= count
         self._moved += 1
 
-    def finish(self, item: Item, made: Sequence[Output]) -> None:
-        """The item is dealt with. One that the lane no longer holds belongs to somebody else by now."""
+    def finish(self, item: Item, made: Sequence[Output], due_ms: int | None = None) -> None:
+        """The item is dealt with; `due_ms`: it waits in the log until then.
+
+        One that the lane no longer holds belongs to somebody else by now.
+        """
         if self._held.pop((item.place, item.offset), None) is not item:
             return
-        self._done.append(Done(item.place, item.offset, made))
+        if item.delivery.order_place is None:
+            self._done.append(Done(item.place, item.offset, made))
+        else:
+            self._finish_ordered(item, made, due_ms)
         self.notify()
+
+    def _finish_ordered(self, item: Item, made: Sequence[Output], due_ms: int | None) -> None:
+        """Those behind it wait in the log as it does, or the next one goes."""
+        step, moved = self._turns.leave(item, due_ms)
+        self._done.append(Done(item.place, item.offset, made, step))
+        for one in moved:
+            if due_ms is None:
+                self.offer(one)
+            elif self._held.pop((one.place, one.offset), None) is one:
+                metrics.DEFERRED.labels("order").inc()
+                step, _ = self._turns.leave(one, due_ms)
+                self._done.append(Done(one.place, one.offset, [self._wait(one, due_ms)], step, joined=True))
 
     def _read(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
         source = source_of(record)
@@ -202,10 +214,13 @@ class EgressWork:
             return
         item = Item(delivery, place, record.offset, self)
         self._held[(place, record.offset)] = item
+        if delivery.order_key is not None:
+            self._turns.take(item, record.timestamp)
         now_ms = clock.now_ms()
         early_ms = (delivery.due_at_ms or 0) - now_ms
         if early_ms > MAX_EARLY_MS:
-            self.finish(item, [settling.wait(delivery, delivery.due_at_ms or 0, now_ms, self._settings.tiers_ms)])
+            due_ms = delivery.due_at_ms or 0
+            self.finish(item, [self._wait(item, due_ms)], due_ms)
         elif early_ms > 0:
             asyncio.get_running_loop().call_later(early_ms / 1000, self.offer, item)
         else:
@@ -219,8 +234,11 @@ class EgressWork:
         return known.current if known is not None else None
 
     def offer(self, item: Item) -> None:
-        """Into its endpoint's queue, once it is known here: what that says decides how it is queued."""
+        """Into its endpoint's queue, in its turn, once that is known here: what it says decides how it is queued."""
         key = item.delivery.key
+        if item.delivery.order_place is not None and not self._turns.may_go(item):
+            self._wait_for_turn(item)
+            return
         if (waiting := self._unknown.get(key)) is not None:
             waiting.append(item)
         elif self._view.knows(key):
@@ -230,6 +248,14 @@ class EgressWork:
             task = asyncio.get_running_loop().create_task(self._learn(key, item.delivery.endpoint_version))
             self._learning.add(task)
             task.add_done_callback(self._learning.discard)
+
+    def _wait_for_turn(self, item: Item) -> None:
+        """In memory where its turn comes soon, else in the log."""
+        if self._held.get((item.place, item.offset)) is not item or self._stopping:
+            return
+        if not self._turns.wait(item, self._dispatcher.attempt_ms(item.delivery.key)):
+            now_ms = clock.now_ms()
+            self.put_off(item, self._turns.due_ms(item, now_ms) - now_ms, "order")
 
     async def _learn(self, key: bytes, version: str) -> None:
         with contextlib.suppress(Exception):  # the attempt meets it again, and says what follows

@@ -19,11 +19,15 @@ from streams.core.outputs import Output
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """This installation's waits between attempts, their jitter, and the tiers they are waited in."""
+    """This installation's waits between attempts, their jitter, the tiers they are waited in, and the limit of order.
+
+    `order_wait_ms`: an ordered delivery that is older is not tried again, since others wait for it.
+    """
 
     schedule_ms: Sequence[int]
     jitter: float
     tiers_ms: Mapping[str, int]
+    order_wait_ms: int
 
 
 def settle(
@@ -92,7 +96,7 @@ def _plan(
     schedule_ms = policy.schedule_ms
     if own is not None and own.schedule is not None:
         schedule_ms = [parse_duration_ms(wait) for wait in own.schedule]
-    return retrying.plan_retry(
+    plan = retrying.plan_retry(
         attempt=delivery.attempt,
         schedule_ms=schedule_ms,
         jitter=own.jitter if own is not None and own.jitter is not None else policy.jitter,
@@ -100,6 +104,10 @@ def _plan(
         now_ms=attempted_at_ms + outcome.latency_ms,
         retry_after_ms=outcome.retry_after_ms,
     )
+    since_ms = delivery.order_since_ms
+    if isinstance(plan, retrying.Retry) and since_ms is not None and plan.due_at_ms - since_ms > policy.order_wait_ms:
+        return retrying.GiveUp(delivery.attempt)
+    return plan
 
 
 def _again(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from schemas.endpoints import CatchUp, EndpointRecord, State
 from schemas.events import Event
 from schemas.results import Result, Verdict
-from streams.core import judging, reading, versions
+from streams.core import judging, ordering, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
@@ -46,10 +46,12 @@ def owed(
     skipped = known.verdict is Verdict.SKIPPED if known is not None else version.state is not State.ACTIVE
     if _is_anothers(record, catch_up, source.at_ms) and not (known is not None and known.replayed):
         return None
-    if not skipped or (pattern := judging.matching_pattern(version, event, Filterable(event))) is None:
+    filterable = Filterable(event)
+    if not skipped or (pattern := judging.matching_pattern(version, event, filterable)) is None:
         return None
     attempt = known.attempt + 1 if known is not None else 1
-    return judging.deliver(event, source, record, record.version, pattern, attempt, catch_up.replay_id)
+    key = ordering.key_of(record.current.settings, filterable)
+    return judging.deliver(event, source, record, record.version, pattern, attempt, catch_up.replay_id, key)
 
 
 def _is_anothers(record: EndpointRecord, catch_up: CatchUp, at_ms: int) -> bool:

@@ -14,11 +14,16 @@ def refuse(paths: tuple[str, ...]) -> str | None:
     """Why these are no fields of a payload; None where they are."""
     if not 0 < len(paths) <= MAX_FIELDS:
         return f"payload.fields has 1 to {MAX_FIELDS} paths"
-    for path in paths:
-        if len(path) > MAX_PATH or not _PATH.fullmatch(path):
-            return f"payload.fields: {path[:64]!r} is not a path such as data.customer.id"
-        if len(split(path)) > MAX_DEPTH:
-            return f"payload.fields: {path[:64]!r} is deeper than {MAX_DEPTH}"
+    refused = next(filter(None, map(refuse_path, paths)), None)
+    return f"payload.fields: {refused}" if refused is not None else None
+
+
+def refuse_path(path: str) -> str | None:
+    """Why it does not lead into the data; None where it does."""
+    if len(path) > MAX_PATH or not _PATH.fullmatch(path):
+        return f"{path[:64]!r} is not a path such as data.customer.id"
+    if len(split(path)) > MAX_DEPTH:
+        return f"{path[:64]!r} is deeper than {MAX_DEPTH}"
     return None
 
 

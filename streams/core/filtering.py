@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.events import Event, cloud_attributes
-from streams.core import cesql, content
+from streams.core import cesql, content, fields
 
 
 def refuse(given: object) -> str | None:
@@ -50,6 +50,19 @@ class Filterable:
         except Exception as problem:  # whatever it is, it must not keep the event from other endpoints
             return f"the filter failed: {problem}"
         return None if matched else "the filter does not match"
+
+    def value_at(self, path: str) -> Any:
+        """What the event has at a path into its data, or as an attribute; None where there is nothing to be found."""
+        names = fields.split(path)
+        if names[0] != "data":
+            return self._attributes_of().get(path)
+        try:
+            found = self._data_of()
+        except content.NotJson:
+            return None
+        for name in names[1:]:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
 
     def _attributes_of(self) -> Mapping[str, str]:
         if self._attributes is None:

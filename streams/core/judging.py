@@ -8,7 +8,7 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
 from schemas.results import ErrorKind, Result, Verdict
-from streams.core import matching, outputs, partitioning, reading, versions
+from streams.core import matching, ordering, outputs, partitioning, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
@@ -59,7 +59,8 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
             made.append(outputs.result(skip(event, source.at_ms, record.endpoint_id, identity, version.state)))
             skipped += 1
             continue
-        delivery = deliver(event, source, record, f"{record.partition}-{version.offset}", pattern)
+        key = ordering.key_of(version.settings, filterable)
+        delivery = deliver(event, source, record, f"{record.partition}-{version.offset}", pattern, order_key=key)
         if delivery.fits:
             made.append(delivery)
             deliveries += 1
@@ -106,6 +107,7 @@ def deliver(
     pattern: str,
     attempt: int = 1,
     replay_id: str | None = None,
+    order_key: str | None = None,
 ) -> Output:
     """The delivery of an event. `endpoint_version`: what an attempt has to know of the endpoint at the least."""
     delivery = Delivery(
@@ -122,6 +124,7 @@ def deliver(
         traceparent=event.traceparent,
         matched=pattern,
         replay_id=replay_id,
+        order_key=order_key,
         attributes=event.attributes,
         data=event.data,
     )

@@ -18,7 +18,7 @@ from schemas.changes import (
 )
 from schemas.endpoints import EndpointSettings
 from schemas.settings import parse_duration_ms
-from streams.core import addresses, certificates, fields, filtering, headers, keys, matching
+from streams.core import addresses, certificates, fields, filtering, headers, keys, matching, ordering
 from streams.core.sealing import Keyring
 
 MAX_SUBSCRIPTIONS = 1_000
@@ -46,13 +46,13 @@ def refuse_fields(given: EndpointRegistered | EndpointChanged, limits: Limits) -
         if refused is not None:
             return refused
     return (
-        _refuse_unserved(given)
-        or _first(refuse_subscription(subscription) for subscription in given.subscriptions or ())
+        _first(refuse_subscription(subscription) for subscription in given.subscriptions or ())
         or _first(keys.refuse(secret) for secret in given.secrets or ())
         or _refuse_headers(given.headers or {})
         or _refuse_auth(given, limits)
         or _refuse_schedule(given.retry.schedule if given.retry else None)
         or (fields.refuse(given.payload.fields) if given.payload and given.payload.fields is not None else None)
+        or (ordering.refuse(given.ordered_by) if given.ordered_by is not None else None)
     )
 
 
@@ -107,12 +107,6 @@ def change_subscriptions(
 
 def _same(one: Subscription, other: Subscription) -> bool:
     return set(one.event_types) == set(other.event_types) and one.filter == other.filter
-
-
-def _refuse_unserved(given: EndpointRegistered | EndpointChanged) -> str | None:
-    if given.ordered_by is not None:
-        return "ordered_by is not served yet"
-    return None
 
 
 def _refuse_headers(given: dict[str, str]) -> str | None:

@@ -19,7 +19,7 @@ from streams.core import reading
 from streams.core.outputs import Output
 
 TIERS = {"1s": 1_000, "5s": 5_000, "30s": 30_000, "2m": 120_000, "10m": 600_000, "1h": 3_600_000, "4h": 14_400_000}
-POLICY = Policy((5_000, 300_000, 1_800_000), 0.1, TIERS)
+POLICY = Policy((5_000, 300_000, 1_800_000), 0.1, TIERS, 86_400_000)
 AT_MS = 1_700_000_000_000
 FAILURES = [ErrorKind(kind) for kind in ("timeout", "dns", "refused", "reset", "tls", "blocked", "protocol")]
 OUTCOMES = st.one_of(

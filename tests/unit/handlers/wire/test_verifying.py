@@ -15,7 +15,7 @@ from schemas.results import ErrorKind, Verdict
 from streams.core import reading
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-POLICY = settling.Policy((5_000,), 0.0, {"5s": 5_000})
+POLICY = settling.Policy((5_000,), 0.0, {"5s": 5_000}, 86_400_000)
 
 
 def owed(attempt: int = 1, event_type: str = VERIFICATION, version: str = "0-7") -> Delivery:

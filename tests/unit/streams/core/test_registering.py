@@ -48,7 +48,6 @@ REFUSED: list[dict[str, Any]] = [
     {"batch": {"max_items": 10}},
     {"batch": {"max_items": 10, "max_wait_ms": 1}, "payload": {"format": "data"}},
     {"batch": {"max_items": 10, "max_wait_ms": 1}, "payload": {"format": "cloudevents-binary"}},
-    {"ordered_by": "data.id"},
     {"payload": {"format": "standard", "fields": ["id"]}},
     {"payload": {"format": "standard", "fields": []}},
     {"payload": {"fields": ["data..id"]}},
