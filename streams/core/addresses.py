@@ -27,13 +27,15 @@ _DENIED = tuple(
 #: The only part of IPv6 that is given out (RFC 4291, 2.4).
 _UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: What an interface identifier begins with before an IPv4 address, but for the bit that says global (RFC 5214, 6.1).
+_ISATAP = 0x00005EFE
 
 
 def refuse_address(text: str, allowed: Sequence[Network] = ()) -> str | None:
     """Why the IP address must not be reached, in one line; None when it may.
 
     An address in `allowed` may be reached although it is private. An IPv4 address inside an IPv6 one (mapped, NAT64,
-    6to4, Teredo) is judged as the IPv4 address.
+    6to4, Teredo, ISATAP) is judged as the IPv4 address.
     """
     try:
         address = ipaddress.ip_address(text.split("%", 1)[0])
@@ -99,7 +101,7 @@ def _refuse_host(netloc: str, host: str, allowed: Sequence[Network]) -> str | No
     if netloc.startswith("["):
         return refuse_address(host, allowed) if "%" not in host else "the url's address has a zone"
     if (spelt := literal(bare)) is not None:
-        if spelt != bare:
+        if spelt != host:  # a dot at the end, too: HTTP clients take such a host for a name, or for nothing
             return f"the url's address is not written as four decimal numbers: {host[:64]!r}"
         return refuse_address(spelt, allowed)
     # A name whose last label is a number is no name (WHATWG URL, 3.5); some resolver may make an address of it.
@@ -123,6 +125,6 @@ def _embedded(address: Address) -> list[ipaddress.IPv4Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return []
     inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
+    if address in _NAT64 or (int(address) >> 32) & 0xFDFFFFFF == _ISATAP:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return [found for found in inner if found is not None]
