@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import functools
+import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -11,10 +14,12 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
-from handlers.egress.resolver import Blocked, CheckingResolver
+from handlers.egress import connector
+from handlers.egress.connector import Body, Connector, OutOfReach
+from handlers.egress.resolver import Blocked
 from handlers.wire import outcome
 from handlers.wire.outcome import Outcome
 from schemas.results import ErrorKind
@@ -23,19 +28,22 @@ from streams.core import addresses
 from streams.lane import clock
 
 MAX_ANSWER_BYTES = 65_536
-KEEP_ALIVE_S = 60.0
+#: Sent again at most so often, where the connection was closed before a byte of the request had been sent.
+MAX_UNSENT = 3
+#: URLs whose check is remembered.
+MAX_URLS = 4_096
 
 #: By type, the most special first; a type that is not here is a fault of our own and costs the receiver no attempt.
 ERROR_KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
     (Blocked, ErrorKind.BLOCKED),
+    (OutOfReach, ErrorKind.BLOCKED),
     (TimeoutError, ErrorKind.TIMEOUT),
-    (aiohttp.ClientConnectorDNSError, ErrorKind.DNS),
     (aiohttp.ClientSSLError, ErrorKind.TLS),
     (aiohttp.ServerFingerprintMismatch, ErrorKind.TLS),
     (ssl.SSLError, ErrorKind.TLS),
-    (aiohttp.ClientConnectorError, ErrorKind.REFUSED),
     (aiohttp.ServerDisconnectedError, ErrorKind.RESET),
     (aiohttp.ClientOSError, ErrorKind.RESET),
+    (ConnectionRefusedError, ErrorKind.REFUSED),
     (ConnectionError, ErrorKind.RESET),
     (aiohttp.ClientPayloadError, ErrorKind.RESET),
     (aiohttp.ClientResponseError, ErrorKind.PROTOCOL),
@@ -44,6 +52,9 @@ ERROR_KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
     # A request that cannot be written will never be; it must not be put off for ever.
     (ValueError, ErrorKind.PROTOCOL),
 )
+#: What this machine lacks when it cannot connect or resolve a name.
+OUR_ERRNOS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+OUR_DNS_ERRNOS = OUR_ERRNOS | {socket.EAI_MEMORY, socket.EAI_SYSTEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +85,18 @@ class Client:
     def __init__(self, settings: EgressSettings) -> None:
         self._allow_http = settings.allow_http
         self._allowed = settings.allowed_networks
+        self._checked = functools.lru_cache(MAX_URLS)(self._check)
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = ClientSession(
-            connector=TCPConnector(
-                limit=0,
-                ttl_dns_cache=60,
-                keepalive_timeout=KEEP_ALIVE_S,
-                resolver=CheckingResolver(self._allowed),
-            ),
+            connector=Connector(self._allowed),
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             timeout=ClientTimeout(total=None, sock_connect=None),
             skip_auto_headers=("accept-encoding", "accept"),
         )
+        connector.never_repeat(self._session)
         return self
 
     async def __aexit__(
@@ -101,7 +109,7 @@ class Client:
         """The answer. Raises only what is not the receiver's fault."""
         started = time.monotonic()
         try:
-            url = self._check(request.url)
+            url = self._checked(request.url)
             async with asyncio.timeout(request.timeout_ms / 1000):
                 status, headers, body = await self._exchange(url, request)
         except Exception as problem:
@@ -120,21 +128,33 @@ class Client:
         return URL(text)
 
     async def _exchange(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
+        for _ in range(MAX_UNSENT):
+            body = Body(request.body) if request.verb == "POST" else None
+            try:
+                return await self._exchange_once(url, request, body)
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as problem:
+                if body is None or body.begun or isinstance(problem, aiohttp.ClientConnectorError):
+                    raise
+                unsent = problem
+        raise unsent
+
+    async def _exchange_once(
+        self, url: URL, request: Request, body: Body | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None
-        body_or_none = request.body if request.verb == "POST" else None
         response = await self._session.request(
             request.verb,
             url,
-            data=body_or_none,
+            data=body,
             headers=request.headers,
             allow_redirects=False,
             ssl=request.context if request.context is not None else True,
         )
         try:
-            body = b""
+            answered = bytearray()
             limit = request.max_answer_bytes
-            while len(body) < limit and (chunk := await response.content.read(limit - len(body))):
-                body += chunk
+            while len(answered) < limit and (chunk := await response.content.read(limit - len(answered))):
+                answered += chunk
         except BaseException:
             response.close()
             raise
@@ -142,11 +162,21 @@ class Client:
             response.release()
         else:
             response.close()
-        return response.status, response.headers, body
+        return response.status, response.headers, bytes(answered)
 
 
 def kind_of(problem: BaseException) -> ErrorKind | None:
     """The kind of a failed attempt; None where it is not the receiver's."""
+    if isinstance(problem, aiohttp.ClientConnectorDNSError):
+        return None if problem.os_error.errno in OUR_DNS_ERRNOS else ErrorKind.DNS
+    if isinstance(problem, aiohttp.ClientConnectorError) and not isinstance(problem, aiohttp.ClientSSLError):
+        if problem.os_error.errno in OUR_ERRNOS:
+            return None
+        return _named(problem.os_error) or ErrorKind.REFUSED
+    return _named(problem)
+
+
+def _named(problem: BaseException) -> ErrorKind | None:
     return next((kind for known, kind in ERROR_KINDS if isinstance(problem, known)), None)
 
 
