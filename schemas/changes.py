@@ -79,10 +79,15 @@ Auth = Annotated[HeaderAuth | BearerAuth | BasicAuth | OAuth2Auth | MtlsAuth, Fi
 
 
 class Retry(Record):
-    """An endpoint's own waits between attempts (`["5s", "5m"]`) and its jitter, a share of the wait added at random."""
+    """An endpoint's own waits between attempts (`["5s", "5m"]`) and its jitter, a share of the wait added at random.
+
+    `client_errors`: whether a 4xx is tried again (the default: receivers deploy faults, and mend them) or given up at
+    once; 408, 425 and 429 are always tried again.
+    """
 
     schedule: tuple[str, ...] | None = Field(default=None, max_length=64)
     jitter: float | None = Field(default=None, ge=0, le=1)
+    client_errors: Literal["retry", "dead"] | None = None
 
 
 Verification = Literal["challenge", "okta", "cloudevents", "none"]

@@ -106,6 +106,7 @@ class EndpointRecord(Record):
     """All that is kept of one endpoint. `partition` is the one its changes come from; `history` is oldest first.
 
     `catch_ups` are the replays under way, `covered` what they and those before them are about, in their order.
+    `health_offset` is of the last change that was about its health alone: that makes no new version.
     """
 
     tenant: str
@@ -115,10 +116,16 @@ class EndpointRecord(Record):
     history: tuple[EndpointVersion, ...] = ()
     catch_ups: tuple[CatchUp, ...] = ()
     covered: tuple[Covered, ...] = ()
+    health_offset: int | None = None
 
     @property
     def version(self) -> str:
         """`<partition>-<offset>` of the last change."""
+        return f"{self.partition}-{max(self.current.offset, self.health_offset or 0)}"
+
+    @property
+    def settings_version(self) -> str:
+        """`<partition>-<offset>` of the last change that was about more than health."""
         return f"{self.partition}-{self.current.offset}"
 
     def encode(self) -> bytes:
@@ -132,6 +139,8 @@ class EndpointRecord(Record):
         }
         if self.catch_ups:
             wire["catch_ups"] = [one.model_dump(exclude_none=True) for one in self.catch_ups]
+        if self.health_offset is not None:
+            wire["health_offset"] = self.health_offset
         if self.covered:
             wire["covered"] = [one.model_dump() for one in self.covered]
         return orjson.dumps(wire)
@@ -152,6 +161,7 @@ class EndpointRecord(Record):
                 history=tuple(_version(older) for older in wire["history"]) if history else (),
                 catch_ups=tuple(CatchUp.model_validate(one) for one in wire.get("catch_ups", ())),
                 covered=tuple(Covered.model_validate(one) for one in wire.get("covered", ())),
+                health_offset=wire.get("health_offset"),
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"not a record of endpoints: {problem!r}") from problem

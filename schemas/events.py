@@ -8,6 +8,9 @@ CLOUDEVENTS_BATCH = "application/cloudevents-batch+json"
 
 #: Header of a record that was moved to the partition where its key belongs: `<partition>-<offset>` of its origin.
 MOVED_HEADER = "hookfold-moved-from"
+#: Begins the types of events that Hookfold makes itself, and the header that marks them: the change they are about.
+OWN_TYPES = "hookfold."
+NOTICE_HEADER = "hookfold-change"
 
 
 def cloud_attributes(

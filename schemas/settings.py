@@ -202,6 +202,9 @@ class EgressSettings(ReachSettings):
     order_wait: Duration = Field(
         "1d", description="an ordered delivery that is older is not tried again, since others wait for it"
     )
+    disable_after: Duration = Field(
+        "5d", description="an endpoint that has accepted nothing for so long, though tried, is disabled; 0s is never"
+    )
     origin: str = Field(
         "hookfold", pattern=r"^[A-Za-z0-9.-]{1,253}$", description="this installation's name in CloudEvents handshakes"
     )
@@ -215,6 +218,11 @@ class EgressSettings(ReachSettings):
     def schedule_ms(self) -> tuple[int, ...]:
         """`retry_schedule`, parsed."""
         return tuple(parse_duration_ms(part) for part in self.retry_schedule.split(",") if part.strip())
+
+    @cached_property
+    def disable_after_ms(self) -> int:
+        """`disable_after`, parsed."""
+        return parse_duration_ms(self.disable_after)
 
     @cached_property
     def order_wait_ms(self) -> int:

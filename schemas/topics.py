@@ -59,7 +59,14 @@ def topic_map(tiers_ms: dict[str, int]) -> tuple[Topic, ...]:
     delivery = "a delivery: the data's bytes; the rest in headers"
     fixed = (
         Topic(
-            EVENTS, "tenant", "a provider event", ("providers", "gateway"), ("router",), "delete", 7 * DAY_MS, 8 * MIB
+            EVENTS,
+            "tenant",
+            "a provider event",
+            ("providers", "gateway", "router"),
+            ("router",),
+            "delete",
+            7 * DAY_MS,
+            8 * MIB,
         ),
         Topic(
             SUBSCRIPTIONS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from handlers.egress.client import Client, Request
@@ -14,6 +15,7 @@ from handlers.egress.view import EndpointView, Unknown
 from handlers.egress.work import EgressWork
 from handlers.wire import batching, deciding, payload, request, settling, verifying
 from handlers.wire.deciding import Step
+from handlers.wire.outcome import Outcome
 from handlers.wire.request import Envelope
 from handlers.wire.settling import Policy
 from schemas import topics
@@ -24,6 +26,7 @@ from schemas.settings import EgressSettings
 from schemas.version import VERSION
 from streams import metrics
 from streams.core import admission, sealing
+from streams.core.breaking import Report
 from streams.core.outputs import Output
 from streams.core.sealing import CannotOpen, Keyring
 from streams.lane import clock
@@ -39,19 +42,24 @@ MIN_PENDING_MS = 1_000
 MAX_BATCH_ANSWER_BYTES = 524_288
 
 
+#: Makes what is to be said of an endpoint: a delivery to it, when an attempt of that began (ms), and how it ended.
+Teller = Callable[[Delivery, int, Outcome], list[Output]]
+
+
 class Attempts:
     """Makes the attempts of a process."""
 
     def __init__(self, settings: EgressSettings, client: Client, view: EndpointView) -> None:
         self._timeout_ms = settings.timeout_ms
         self._policy = Policy(settings.schedule_ms, settings.retry_jitter, settings.tiers_ms, settings.order_wait_ms)
+        self._give_up_ms = settings.disable_after_ms
         self._ring = Keyring(settings.keys)
         self._origin = settings.origin
         self._sender = Sender(client, USER_AGENT)
         self._view = view
 
-    async def make(self, items: list[Item], queue: EndpointQueue) -> bool | None:
-        """Deal with one item, or the items of a batch. True: the receiver failed; None: no attempt was made.
+    async def make(self, items: list[Item], queue: EndpointQueue) -> Report | None:
+        """Deal with one item, or the items of a batch. Returns how the receiver took it; None: no attempt was made.
 
         A fault of our own costs the receiver nothing: the deliveries are put off.
         """
@@ -74,7 +82,7 @@ class Attempts:
         finally:
             work.end(len(items))
 
-    async def _make(self, items: list[Item], work: EgressWork, queue: EndpointQueue) -> bool | None:
+    async def _make(self, items: list[Item], work: EgressWork, queue: EndpointQueue) -> Report | None:
         """As `make`; what has been dealt with is taken out of `items`."""
         version: EndpointVersion | None = None
         for item in list(items):
@@ -102,14 +110,25 @@ class Attempts:
         queue.rate_per_s, queue.batch = version.rate_per_s, version.settings.batch
         settings = self._open(version, items[0].delivery)
         if settings.batch is not None:
-            return await self._send_batch(items, work, settings)
-        failed = False
+            return await self._send_batch(items, work, settings, self._teller(queue, version))
+        report: Report | None = None
         while items:  # several only where the endpoint had batches until just now
-            failed |= await self._send(items[0], work, settings)
+            report = await self._send(items[0], work, settings, self._teller(queue, version))
             items.pop(0)
-        return failed
+        return report
 
-    async def _send(self, item: Item, work: EgressWork, settings: EndpointSettings) -> bool:
+    def _teller(self, queue: EndpointQueue, version: EndpointVersion) -> Teller:
+        """What is to be said of the endpoint's health after an attempt."""
+
+        def tell(delivery: Delivery, began_ms: int, outcome: Outcome) -> list[Output]:
+            said = queue.health.note(
+                began_ms, clock.now_ms(), version.failing_since_ms, self._give_up_ms, accepted=outcome.accepted
+            )
+            return [settling.tell(delivery, *said)] if said is not None else []
+
+        return tell
+
+    async def _send(self, item: Item, work: EgressWork, settings: EndpointSettings, tell: Teller) -> Report:
         delivery = item.delivery
         attempted_at_ms = clock.now_ms()
         body = payload.render(settings.payload.format, delivery, _time_of(delivery), settings.payload.fields)
@@ -120,10 +139,12 @@ class Attempts:
         result, made = settling.settle(
             delivery, settings, answer.outcome, self._policy, attempted_at_ms=attempted_at_ms, draw=random.random()
         )
-        self._close(item, work, result, made)
-        return not answer.outcome.accepted
+        self._close(item, work, result, [*made, *tell(delivery, attempted_at_ms, answer.outcome)])
+        return answer.outcome.report
 
-    async def _send_batch(self, items: list[Item], work: EgressWork, settings: EndpointSettings) -> bool:
+    async def _send_batch(
+        self, items: list[Item], work: EgressWork, settings: EndpointSettings, tell: Teller
+    ) -> Report:
         """One request for all; for each half where it is larger than the receiver takes."""
         deliveries = [item.delivery for item in items]
         attempted_at_ms = clock.now_ms()
@@ -137,9 +158,9 @@ class Attempts:
         answer = await self._sender.send(sending, settings)
         if answer.outcome.status_code == batching.TOO_LARGE and len(items) > 1:
             half, rest = items[: len(items) // 2], items[len(items) // 2 :]
-            failed = [await self._send_batch(part, work, settings) for part in (half, rest)]
+            reports = [await self._send_batch(part, work, settings, tell) for part in (half, rest)]
             items.clear()
-            return all(failed)
+            return max(reports, key=lambda report: report.ending.value)
         ended = batching.outcomes(deliveries, answer.outcome, answer.body)
         for place, (item, outcome) in enumerate(zip(list(items), ended, strict=True)):
             result, made = settling.settle(
@@ -153,15 +174,17 @@ class Attempts:
             )
             if place:  # one change says it for all
                 made = [output for output in made if output.topic != topics.SUBSCRIPTIONS]
+            else:
+                made = [*made, *tell(item.delivery, attempted_at_ms, answer.outcome)]
             self._close(item, work, result, made)
             items.remove(item)
-        return not answer.outcome.accepted
+        return answer.outcome.report
 
     def _put_off(self, items: list[Item], work: EgressWork, for_ms: int, cause: str) -> None:
         for item in items:
             work.put_off(item, for_ms, cause)
 
-    async def _verify(self, item: Item, work: EgressWork, version: EndpointVersion) -> bool:
+    async def _verify(self, item: Item, work: EgressWork, version: EndpointVersion) -> Report:
         delivery = item.delivery
         settings = self._open(version, delivery)
         attempted_at_ms = clock.now_ms()
@@ -186,7 +209,7 @@ class Attempts:
             draw=random.random(),
         )
         self._close(item, work, result, made)
-        return not judged.outcome.accepted
+        return answer.outcome.report
 
     def _timeout_of(self, settings: EndpointSettings) -> int:
         return settings.timeout_ms or self._timeout_ms

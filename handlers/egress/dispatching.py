@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -12,18 +13,19 @@ from schemas.endpoints import EndpointVersion
 from schemas.settings import EgressSettings
 from streams import metrics
 from streams.core import admission
+from streams.core.breaking import Report
 
 SWEEP_S = 1.0
 
 
 class Dispatcher:
-    """Starts attempts for all lanes of a process. `attempt` is called for each and says whether it failed.
+    """Starts attempts for all lanes of a process. `attempt` is called for each and says how it ended.
 
     What an endpoint cannot take soon is put off: see `streams.core.admission`.
     """
 
     def __init__(
-        self, settings: EgressSettings, attempt: Callable[[list[Item], EndpointQueue], Awaitable[bool | None]]
+        self, settings: EgressSettings, attempt: Callable[[list[Item], EndpointQueue], Awaitable[Report | None]]
     ) -> None:
         self._settings = settings
         self._attempt = attempt
@@ -51,15 +53,14 @@ class Dispatcher:
 
     def offer(self, key: bytes, item: Item, version: EndpointVersion | None) -> None:
         """Queue a delivery, or put it off where it would wait too long. `version`: the endpoint as it is known."""
-        settings = version.settings if version is not None else None
-        limit = settings.max_in_flight if settings is not None else None
         now = time.monotonic()
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = EndpointQueue(self._settings.endpoint_in_flight)
-        queue.limit = min(limit or self._settings.endpoint_in_flight, self._settings.in_flight)
-        queue.rate_per_s = version.rate_per_s if version is not None else None
-        queue.batch = settings.batch if settings is not None else None
+        queue.know(version, self._settings.endpoint_in_flight, self._settings.in_flight)
+        if (open_s := queue.breaker.wait_s(now)) > 0:
+            item.owner.put_off(item, int(open_s * 1_000) + 1, "breaker")
+            return
         if queue.batch is not None:
             self._batched[key] = queue
         load = queue.load(now)
@@ -134,22 +135,29 @@ class Dispatcher:
                 load = queue.load(now)
                 batch_ms = queue.batch.max_wait_ms if queue.batch is not None else 0
                 latest = now - (admission.MAX_WAIT_MS + batch_ms) / 1_000
-                for item in queue.take_if(lambda item, latest=latest: item.queued_at < latest):  # type: ignore[misc]
-                    self._count(item, -1)
-                    item.owner.put_off(item, admission.deferral_ms(load), "wait")
-                if not len(queue) and not queue.in_flight and not queue.failures:
+                self._put_off(queue, admission.deferral_ms(load), "wait", before=latest)
+                if not len(queue) and not queue.in_flight and queue.may_be_forgotten(now):
                     del self._queues[key]
                     self._batched.pop(key, None)
             self.pump()
 
+    def _put_off(self, queue: EndpointQueue, for_ms: int, cause: str, before: float = math.inf) -> None:
+        """Put off what has been queued since before that time."""
+        for item in queue.take_if(lambda item: item.queued_at < before):
+            self._count(item, -1)
+            item.owner.put_off(item, for_ms, cause)
+
     async def _run(self, key: bytes, queue: EndpointQueue, items: list[Item]) -> None:
-        failed: bool | None = None
+        report: Report | None = None
         try:
-            failed = await self._attempt(items, queue)
+            report = await self._attempt(items, queue)
         finally:
-            queue.end(items[0], time.monotonic(), failed=failed)
+            now = time.monotonic()
+            queue.end(items[0], now, report)
             for item in items:
                 self._count(item, -1)
+            if (open_s := queue.breaker.wait_s(now)) > 0:
+                self._put_off(queue, int(open_s * 1_000) + 1, "breaker")
             self._mark_ready(key, queue)
             asyncio.get_running_loop().call_soon(self.pump)
 

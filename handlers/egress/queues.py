@@ -12,14 +12,19 @@ from aiokafka.structs import TopicPartition
 
 from schemas.changes import Batch
 from schemas.deliveries import Delivery
+from schemas.endpoints import EndpointVersion
 from streams.core import admission
 from streams.core.admission import Load
+from streams.core.breaking import Breaker, Ending, Report
 from streams.core.bucket import Bucket
+from streams.core.health import Health
 
 #: Of so many turns of an endpoint, one goes to a retry even though first tries wait.
 RETRY_SHARE = 5
 #: Before an endpoint has answered once, an attempt counts as taking this long.
 FIRST_GUESS_MS = 20.0
+#: What an endpoint without deliveries failed at is known for so long.
+MEMORY_S = 900.0
 #: Of a batch that sets no bound of its own.
 MAX_BATCH_BYTES = 4 * 1_048_576
 
@@ -61,12 +66,15 @@ class EndpointQueue:
         self.batch: Batch | None = None
         self.hurry = False
         self.timer: asyncio.TimerHandle | None = None
-        self.failures = 0
+        self.breaker = Breaker()
+        self.health = Health()
+        self._of: int | None = None
         self._bytes = 0
         self._window = admission.FIRST_WINDOW
         self.ready = False
         self._turns = 0
         self._service_ms = FIRST_GUESS_MS
+        self._ended_at = 0.0
         self._started: dict[Item, float] = {}
         self._bucket = Bucket()
 
@@ -80,14 +88,30 @@ class EndpointQueue:
 
     @property
     def allowed(self) -> int:
-        """Attempts at a time that it gets just now."""
-        return min(self.limit, int(self._window))
+        """Attempts at a time that it gets just now; one where the breaker waits for it to decide."""
+        return min(self.limit, int(self._window)) if self.breaker.is_closed else 1
+
+    def know(self, version: EndpointVersion | None, limit: int, most: int) -> None:
+        """The endpoint as it is: at most `limit` attempts at a time where it does not say, and never more than `most`.
+
+        One that has been changed gets a new chance.
+        """
+        settings = version.settings if version is not None else None
+        own = settings.max_in_flight if settings is not None else None
+        self.limit = min(own or limit, most)
+        self.rate_per_s = version.rate_per_s if version is not None else None
+        self.batch = settings.batch if settings is not None else None
+        if version is not None and version.offset != self._of:
+            if self._of is not None:
+                self.breaker, self.health = Breaker(), Health()
+            self._of = version.offset
 
     def load(self, now: float) -> Load:
         """What admission is decided on."""
         oldest_ms = (now - min(self._started.values())) * 1_000 if self._started else 0.0
         queued = len(self) // (self.batch.max_items if self.batch is not None else 1)
-        return Load(queued, max(self._service_ms, oldest_ms), self.limit, self.rate_per_s, self.failures)
+        limit = self.limit if self.breaker.is_closed else 1
+        return Load(queued, max(self._service_ms, oldest_ms), limit, self.rate_per_s, self.breaker.failures)
 
     def put(self, item: Item) -> None:
         """To the end of the line."""
@@ -133,13 +157,19 @@ class EndpointQueue:
             return 0.0
         return max(0.0, min(head.queued_at for head in heads) + self.batch.max_wait_ms / 1_000 - now)
 
-    def end(self, item: Item, now: float, *, failed: bool | None) -> None:
-        """The attempt is over; `failed` None: none was made."""
+    def end(self, item: Item, now: float, report: Report | None) -> None:
+        """The attempt is over; None: none was made."""
         started = self._started.pop(item)
-        if failed is not None:
+        self._ended_at = now
+        if report is not None:
             self._service_ms += ((now - started) * 1_000 - self._service_ms) * 0.2
-            self.failures = self.failures + 1 if failed else 0
-            self._window = admission.next_window(self._window, self.limit, failed=failed)
+            self.breaker.end(report, now)
+            unavailable = report.ending is Ending.UNAVAILABLE
+            self._window = admission.next_window(self._window, self.limit, failed=unavailable)
+
+    def may_be_forgotten(self, now: float) -> bool:
+        """True where nothing is known that the next delivery should know, or it is old."""
+        return not self.breaker.failures or now - self._ended_at > MEMORY_S
 
     def token_in_s(self, now: float) -> float:
         """How long until the endpoint's own rate lets another attempt start; 0.0 where it may now."""

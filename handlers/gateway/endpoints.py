@@ -118,7 +118,7 @@ async def test(context: Context, request: web.Request) -> web.StreamResponse:
         event_type=TEST,
         tenant=tenant,
         endpoint_id=endpoint_id,
-        endpoint_version=record.version,
+        endpoint_version=record.settings_version,
         event_time_ms=clock.now_ms(),
         data_content_type="application/json",
         data=b'{"message":"This is a test."}',

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 
 from schemas.results import ErrorKind
+from streams.core.breaking import Ending, Report
 from streams.core.retrying import MAX_RETRY_AFTER_MS
 
 MAX_EXCERPT_BYTES = 1_024
@@ -21,6 +23,22 @@ _LINES = {
 }
 
 
+#: Not the delivery's fault: the receiver, or what stands before it, cannot take anything just now.
+_BUSY = frozenset({429, 502, 503, 504})
+_UNREACHED = frozenset(
+    {ErrorKind.TIMEOUT, ErrorKind.DNS, ErrorKind.REFUSED, ErrorKind.RESET, ErrorKind.TLS, ErrorKind.PROTOCOL}
+)
+#: A 4xx that says nothing about the next attempt: 408 and 425 are about time, 429 about many.
+_PASSING = frozenset({408, 425, 429})
+
+
+class Wish(StrEnum):
+    """What a receiver may ask for in a header `webhook-delivery`."""
+
+    ABORT = "abort"
+    DISABLE = "disable"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`error_kind` None means that the receiver has accepted. `error` is one line fit for the tenant."""
@@ -31,18 +49,36 @@ class Outcome:
     error: str | None = None
     response_excerpt: str | None = None
     retry_after_ms: int | None = None
+    wish: Wish | None = None
 
     @property
     def accepted(self) -> bool:
         """True for a 2xx."""
         return self.error_kind is None
 
+    @property
+    def is_permanent(self) -> bool:
+        """True for a 4xx by which the receiver says that the request is at fault."""
+        status = self.status_code or 0
+        return self.error_kind is ErrorKind.STATUS and 400 <= status < 500 and status not in _PASSING
+
+    @property
+    def report(self) -> Report:
+        """What it says about the receiver."""
+        if self.accepted:
+            return Report(Ending.ACCEPTED)
+        busy = self.status_code in _BUSY
+        if busy or self.error_kind in _UNREACHED:
+            return Report(Ending.UNAVAILABLE, self.retry_after_ms if busy else None)
+        return Report(Ending.FAILED)
+
 
 def classify_response(status: int, headers: Mapping[str, str], body: bytes, *, latency_ms: int, now_ms: int) -> Outcome:
     """The outcome of an answer. `headers` look names up without regard to case."""
     excerpt = _excerpt(body)
+    wish = _wish(headers.get("webhook-delivery"))
     if 200 <= status < 300:
-        return Outcome(latency_ms, status, response_excerpt=excerpt)
+        return Outcome(latency_ms, status, response_excerpt=excerpt, wish=wish)
     if 300 <= status < 400:
         kind, line = ErrorKind.REDIRECT, f"the receiver redirects ({status}); redirects are not followed"
     elif status == 410:
@@ -50,7 +86,7 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes, *, l
     else:
         kind, line = ErrorKind.STATUS, f"the receiver answered {status}"
     after_ms = _retry_after(headers.get("retry-after"), now_ms)
-    return Outcome(latency_ms, status, kind, line, excerpt, after_ms)
+    return Outcome(latency_ms, status, kind, line, excerpt, after_ms, wish)
 
 
 def classify_failure(kind: ErrorKind, *, latency_ms: int) -> Outcome:
@@ -66,6 +102,11 @@ def _excerpt(body: bytes) -> str | None:
     while len(text.encode()) > MAX_EXCERPT_BYTES:  # a replacement character is longer than what it replaces
         text = text[: -max(1, (len(text.encode()) - MAX_EXCERPT_BYTES) // 4)]
     return text
+
+
+def _wish(value: str | None) -> Wish | None:
+    text = (value or "").strip().lower()
+    return next((wish for wish in Wish if wish.value == text), None)
 
 
 def _retry_after(value: str | None, now_ms: int) -> int | None:

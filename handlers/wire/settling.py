@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from handlers.wire.outcome import Outcome
+from handlers.wire.outcome import Outcome, Wish
 from handlers.wire.verifying import Judged
 from schemas import topics
 from schemas.deliveries import Delivery
@@ -14,6 +14,7 @@ from schemas.endpoints import EndpointSettings, State
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import parse_duration_ms
 from streams.core import delays, judging, outputs, retrying
+from streams.core.health import Said
 from streams.core.outputs import Output
 
 
@@ -45,17 +46,17 @@ def settle(
     `attempted_at_ms` is when it began, ms since 1970; the wait for the next begins where this one ended. `batch_id`:
     of the request that the delivery was an item of.
     """
+    disabled = []
+    if outcome.wish is Wish.DISABLE or outcome.error_kind is ErrorKind.GONE:
+        disabled.append(change(delivery, type="endpoint.disabled", reason="gone"))
     if outcome.error_kind is None:
         made = _result(delivery, outcome, attempted_at_ms, Verdict.DELIVERED, batch_id=batch_id)
-        return made, [outputs.result(made)]
+        return made, [outputs.result(made), *disabled]
     plan = _plan(delivery, settings, outcome, policy, attempted_at_ms, draw)
     if isinstance(plan, retrying.Retry):
         return _again(delivery, outcome, policy, attempted_at_ms, plan, batch_id)
     made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD, batch_id=batch_id)
-    given_up = [outputs.result(made), dead_letter(delivery, made)]
-    if outcome.error_kind is ErrorKind.GONE:
-        given_up.append(_change(delivery, type="endpoint.disabled", reason="gone"))
-    return made, given_up
+    return made, [outputs.result(made), dead_letter(delivery, made), *disabled]
 
 
 def settle_verification(
@@ -72,13 +73,13 @@ def settle_verification(
     if outcome.error_kind is None:
         made = _result(delivery, outcome, attempted_at_ms, Verdict.DELIVERED)
         told = {} if rate is None else {"allowed_rate_per_min": rate}
-        verified = _change(delivery, type="endpoint.verified", method=settings.verification, version=version, **told)
+        verified = change(delivery, type="endpoint.verified", method=settings.verification, version=version, **told)
         return made, [outputs.result(made), verified]
     plan = _plan(delivery, settings, outcome, policy, attempted_at_ms, draw)
     if isinstance(plan, retrying.Retry):
         return _again(delivery, outcome, policy, attempted_at_ms, plan)
     made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD)
-    given_up = _change(delivery, type="endpoint.disabled", reason="unverified", version=version)
+    given_up = change(delivery, type="endpoint.disabled", reason="unverified", version=version)
     return made, [outputs.result(made), given_up]
 
 
@@ -90,9 +91,10 @@ def _plan(
     attempted_at_ms: int,
     draw: float,
 ) -> retrying.Retry | retrying.GiveUp:
-    if outcome.error_kind is ErrorKind.GONE:
-        return retrying.GiveUp(delivery.attempt)
     own = settings.retry
+    refused = outcome.is_permanent and own is not None and own.client_errors == "dead"
+    if outcome.error_kind is ErrorKind.GONE or outcome.wish is not None or refused:
+        return retrying.GiveUp(delivery.attempt)
     schedule_ms = policy.schedule_ms
     if own is not None and own.schedule is not None:
         schedule_ms = [parse_duration_ms(wait) for wait in own.schedule]
@@ -174,9 +176,17 @@ def dead_letter(delivery: Delivery, made: Result) -> Output:
     return Output(topics.DEAD_LETTERS, delivery.key, delivery.data, headers)
 
 
-def _change(delivery: Delivery, **told: Any) -> Output:
-    change = {**told, "endpoint_id": delivery.endpoint_id}
-    return Output(topics.SUBSCRIPTIONS, delivery.tenant.encode(), orjson.dumps(change))
+def tell(delivery: Delivery, said: Said, since_ms: int) -> Output:
+    """The change that says how the delivery's endpoint does, since when."""
+    if said is Said.DISABLED:
+        return change(delivery, type=said, reason="failing")
+    return change(delivery, type=said, since_ms=since_ms)
+
+
+def change(delivery: Delivery, **told: Any) -> Output:
+    """A change of the delivery's endpoint."""
+    value = orjson.dumps({**told, "endpoint_id": delivery.endpoint_id})
+    return Output(topics.SUBSCRIPTIONS, delivery.tenant.encode(), value)
 
 
 def _result(

@@ -51,7 +51,7 @@ def owed(
         return None
     attempt = known.attempt + 1 if known is not None else 1
     key = ordering.key_of(record.current.settings, filterable)
-    return judging.deliver(event, source, record, record.version, pattern, attempt, catch_up.replay_id, key)
+    return judging.deliver(event, source, record, record.settings_version, pattern, attempt, catch_up.replay_id, key)
 
 
 def _is_anothers(record: EndpointRecord, catch_up: CatchUp, at_ms: int) -> bool:

@@ -52,7 +52,12 @@ def apply(
     if _is_superseded(before, change, partition):
         assert record is not None
         return record
-    settled = _settle(before, change, tenant, partition, at_ms, limits)
+    if isinstance(change, changes.EndpointFailing | changes.EndpointRecovered):
+        assert record is not None
+        since_ms = change.since_ms if isinstance(change, changes.EndpointFailing) else None
+        told = record.current.model_copy(update={"failing_since_ms": since_ms})
+        return record.model_copy(update={"current": told, "health_offset": offset})
+    settled = _settle(record, change, tenant, partition, at_ms, limits)
     if isinstance(settled, Refused):
         return settled
     if settled.keeps_state or target == SAME:
@@ -108,9 +113,17 @@ def _is_superseded(before: EndpointVersion | None, change: Change, partition: in
     return before is None or change.version != f"{partition}-{before.verifying}"
 
 
+def _is_of(record: EndpointRecord, version: str) -> bool:
+    """True where the endpoint has not been changed since, but in its health."""
+    partition, _, offset = version.partition("-")
+    latest = max(record.current.offset, record.health_offset or 0)
+    return int(partition) == record.partition and record.current.offset <= int(offset) <= latest
+
+
 def _settle(
-    before: EndpointVersion | None, change: Change, tenant: str, partition: int, at_ms: int, limits: Limits
+    record: EndpointRecord | None, change: Change, tenant: str, partition: int, at_ms: int, limits: Limits
 ) -> _Settled | Refused:
+    before = record.current if record is not None and record.current.state is not State.GONE else None
     try:
         match change:
             case changes.EndpointRegistered():
@@ -123,10 +136,10 @@ def _settle(
                     return Refused(refused)
                 return _Settled(settings, settings.verification == "none")
             case changes.EndpointChanged():
+                assert record is not None
                 assert before is not None
-                if change.if_version is not None and change.if_version != f"{partition}-{before.offset}":
-                    line = f"the endpoint's version is {partition}-{before.offset}, not {change.if_version}"
-                    return Refused(line, "outdated")
+                if change.if_version is not None and not _is_of(record, change.if_version):
+                    return Refused(f"the endpoint's version is {record.version}, not {change.if_version}", "outdated")
                 opened = sealing.open_secrets(change, limits.ring, tenant, change.endpoint_id)
                 if (refused := registering.refuse_fields(opened, limits)) is not None:
                     return Refused(refused)
@@ -271,9 +284,7 @@ def _reason(before: EndpointVersion | None, change: Change, state: State) -> str
 
 def _failing(before: EndpointVersion | None, change: Change) -> int | None:
     match change:
-        case changes.EndpointFailing():
-            return change.since_ms
-        case changes.EndpointRecovered() | changes.EndpointRegistered() | changes.EndpointUnregistered():
+        case changes.EndpointRegistered() | changes.EndpointUnregistered():
             return None
         case _:
             return before.failing_since_ms if before is not None else None

@@ -1,11 +1,14 @@
 """Which endpoints of a tenant an event type leads to.
 
-A pattern is a dotted name; `*` stands for one segment, a final `**` for one or more, and alone either for everything.
+A pattern is a dotted name; `*` stands for one segment, a final `**` for one or more, and alone either for everything
+but Hookfold's own events: those go to patterns that begin with their name.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from schemas.events import OWN_TYPES
 
 MAX_PATTERN = 256
 _SEGMENT = re.compile(r"^[A-Za-z0-9_-]+$")
@@ -26,6 +29,8 @@ def refuse_pattern(pattern: str) -> str | None:
 
 def matches(pattern: str, event_type: str) -> bool:
     """True when `pattern` covers `event_type`."""
+    if event_type.startswith(OWN_TYPES) and not pattern.startswith(OWN_TYPES):
+        return False
     if pattern in ("*", "**"):
         return True
     wanted, found = pattern.split("."), event_type.split(".")

@@ -13,8 +13,7 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.changes import Change
-from schemas.deliveries import VERIFICATION
-from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, Event
+from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, Event
 from schemas.model import first_line, is_identifier
 
 RecordHeaders = Sequence[tuple[str, bytes]]
@@ -115,6 +114,8 @@ def read_event(
     refused = _refuse(fields)
     if refused:
         return Unreadable(refused)
+    if fields["type"].startswith(OWN_TYPES) and not _MOVED.fullmatch(named.get(NOTICE_HEADER, b"")):
+        return Unreadable(f"types that begin with {OWN_TYPES} are Hookfold's own")
     given_id = fields["id"] is not None
     return Event(
         tenant=tenant,
@@ -225,8 +226,6 @@ def _refuse(fields: Mapping[str, Any]) -> str | None:
             return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
         if (problem := _refuse_text(text)) is not None:
             return f"the event's {name} {problem}"
-    if fields["type"] == VERIFICATION:
-        return f"the event's type {VERIFICATION} is Hookfold's own"
     if fields["time"] is not None and not _is_time(fields["time"]):
         return "the event's time is not RFC 3339"
     if fields["content_type"] is not None and not isinstance(fields["content_type"], str):

@@ -12,14 +12,14 @@ def begun(record: EndpointRecord) -> Output | None:
     version = record.current
     if version.verifying is None or version.verifying != version.offset:
         return None
-    event_id = f"verification-{record.version}"
+    event_id = f"verification-{record.settings_version}"
     owed = Delivery(
         delivery_id=reading.delivery_id(record.tenant, event_id, record.endpoint_id),
         event_id=event_id,
         event_type=VERIFICATION,
         tenant=record.tenant,
         endpoint_id=record.endpoint_id,
-        endpoint_version=record.version,
+        endpoint_version=record.settings_version,
         event_time_ms=version.valid_from_ms,
     )
     return Output(topics.DELIVERIES, owed.key, owed.data, owed.headers())

@@ -7,7 +7,7 @@ import logging
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams import metrics
-from streams.core import judging, lifecycle, outputs, reading, verification, versions
+from streams.core import judging, lifecycle, notices, outputs, reading, verification, versions
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
 from streams.core.registering import Limits
@@ -80,6 +80,8 @@ class Folding:
         if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
         self._keeper.change(after)
-        if (handshake := verification.begun(after)) is not None:
+        if after.current.offset == source.offset and (handshake := verification.begun(after)) is not None:
             self.made.append(handshake)
+        if (notice := notices.of_change(before, after, source.offset)) is not None:
+            self.made.append(notice)
         return None

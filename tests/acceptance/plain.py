@@ -45,9 +45,13 @@ class Answer:
 
 
 class Receiver:
-    """Answers 204, or what `answers[path]` says: a status, or a function of the post. Waits for `hold[path]`."""
+    """Answers 204, or what `answers[path]` says: a status, or a function of the post. Waits for `hold[path]`.
 
-    def __init__(self) -> None:
+    `port`: 0 is any.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
         self.posts: list[Post] = []
         self.answers: dict[str, int | Callable[[Post], int | Answer]] = {}
         self.hold: dict[str, asyncio.Event] = {}
@@ -60,7 +64,7 @@ class Receiver:
         app.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self

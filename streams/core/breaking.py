@@ -1,0 +1,63 @@
+"""A breaker: whether a receiver that does not take what it is sent gets anything just now."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+#: Opens after so many attempts in a row that found nobody to take them.
+OPEN_AFTER = 5
+FIRST_OPEN_S = 5.0
+MAX_OPEN_S = 300.0
+
+
+class Ending(Enum):
+    """How an attempt ended: the receiver took it, or answered that it failed, or is not up to anything just now."""
+
+    ACCEPTED = auto()
+    FAILED = auto()
+    UNAVAILABLE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of an attempt. `pause_ms`: for how long the receiver asks to be left alone."""
+
+    ending: Ending
+    pause_ms: int | None = None
+
+
+class Breaker:
+    """Closed at first. Open, nothing starts until a time; from then on one attempt, which decides.
+
+    Times are monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._openings = 0
+        self._until: float | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """True while nothing is known against the receiver."""
+        return self._until is None
+
+    def wait_s(self, now: float) -> float:
+        """How long until an attempt may start; 0.0 where it may now."""
+        return 0.0 if self._until is None else max(0.0, self._until - now)
+
+    def end(self, report: Report, now: float) -> None:
+        """An attempt has ended; one that began before the breaker opened may still close it, but not prolong it."""
+        if report.ending is not Ending.UNAVAILABLE:
+            self.failures = self._openings = 0
+            self._until = None
+            return
+        self.failures += 1
+        if self._until is not None and now < self._until:
+            return
+        asked_s = (report.pause_ms or 0) / 1_000
+        if self._until is not None or self.failures >= OPEN_AFTER:
+            wait_s = min(MAX_OPEN_S, FIRST_OPEN_S * 2 ** min(self._openings, 10))
+            self._openings += 1
+            self._until = now + min(MAX_OPEN_S, max(wait_s, asked_s))
+        elif asked_s:
+            self._until = now + min(MAX_OPEN_S, asked_s)
