@@ -70,7 +70,7 @@ class Tally:
             f"attempts that arrived ({len(posts)}) = attempts with a result ({len(made)})": set(posts) == set(made),
             f"dead letters ({self.dead_letters}) = dead ({self.verdicts['dead']})": self.dead_letters
             == self.verdicts["dead"],
-            "every signature verified": all(arrival.verified for arrival in arrivals),
+            "every signature verified": all(arrival.verified == "yes" for arrival in arrivals),
             "no retry came early": all(late_ms >= 0 for _, late_ms, _ in waits),
             "at least one retry waited and was then delivered": any(delivered for *_, delivered in waits),
             "nothing was rejected": self.rejected == 0,

@@ -63,7 +63,7 @@ async def test_it_answers_each_handshake_and_verifies_what_it_gets(
     ):  # fmt: skip
         first, second = tried.at(f"/{method}")
         assert (first["method"], first["verified"], first["status"]) == (verb, signed, 200)
-        assert (second["method"], second["verified"], second["status"], second["attempt"]) == ("POST", "yes", 204, "1")
+        assert (second["method"], second["verified"], second["status"], second["attempt"]) == ("POST", "yes", 204, 1)
 
 
 async def test_it_misbehaves_as_its_path_says(tried: Tried) -> None:
@@ -81,6 +81,8 @@ async def test_it_misbehaves_as_its_path_says(tried: Tried) -> None:
         with pytest.raises(ClientError):
             await post("/reset")
         assert (await post("/status/999/delay/x"))[0] == 204
+        named = [[(await post(f"/{kind}/1"))[0] for _ in range(2)] for kind in ("flaky", "failing")]
+        assert named == [[500, 204], [500, 500]]
     assert tried.at("/status/503")[0]["verified"] == "no"
 
 
