@@ -20,6 +20,7 @@ LATENCY_S = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
 )
 IN_FLIGHT = Gauge("hookfold_attempts_in_flight", "Attempts under way")
+BREAKERS = Counter("hookfold_breakers_opened_total", "Times that an endpoint's breaker opened after being closed")
 CONNECTIONS_OPENED = Counter("hookfold_connections_opened_total", "Connections made to receivers")
 CONNECTIONS_REUSED = Counter("hookfold_connections_reused_total", "Requests over a connection that was kept open")
 CONNECTIONS_STALE = Counter("hookfold_connections_stale_total", "Kept connections found closed or grown too old")

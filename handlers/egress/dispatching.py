@@ -153,7 +153,10 @@ class Dispatcher:
             report = await self._attempt(items, queue)
         finally:
             now = time.monotonic()
+            closed = queue.breaker.is_closed
             queue.end(items[0], now, report)
+            if closed and not queue.breaker.is_closed:
+                metrics.BREAKERS.inc()
             for item in items:
                 self._count(item, -1)
             if (open_s := queue.breaker.wait_s(now)) > 0:

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.wire import outcome
-from handlers.wire.outcome import MAX_EXCERPT_BYTES, Outcome
+from handlers.wire.outcome import MAX_EXCERPT_BYTES, Outcome, Wish
 from schemas.results import ErrorKind
+from streams.core.breaking import Ending, Report
 from streams.core.retrying import MAX_RETRY_AFTER_MS
 
 #: 1994-11-06 08:48:37 UTC, one minute before the date of RFC 9110's examples.
@@ -136,3 +137,43 @@ def test_an_attempt_without_an_answer_has_a_kind_and_a_line_for_the_tenant(kind:
     assert (found.error_kind, found.status_code, found.response_excerpt, found.latency_ms) == (kind, None, None, 5)
     assert found.error
     assert "\n" not in found.error
+
+
+@pytest.mark.parametrize(
+    ("status", "ending", "permanent"),
+    [
+        (200, Ending.ACCEPTED, False),
+        (301, Ending.FAILED, False),
+        (400, Ending.FAILED, True),
+        (404, Ending.FAILED, True),
+        (408, Ending.FAILED, False),
+        (410, Ending.FAILED, False),
+        (425, Ending.FAILED, False),
+        (429, Ending.UNAVAILABLE, False),
+        (500, Ending.FAILED, False),
+        (501, Ending.FAILED, False),
+        (502, Ending.UNAVAILABLE, False),
+        (503, Ending.UNAVAILABLE, False),
+        (504, Ending.UNAVAILABLE, False),
+    ],
+)
+def test_an_answer_says_whether_its_receiver_is_up_to_more(status: int, ending: Ending, permanent: bool) -> None:
+    told = outcome.classify_response(status, {"retry-after": "3"}, b"", latency_ms=1, now_ms=0)
+    assert told.report == Report(ending, 3_000 if ending is Ending.UNAVAILABLE else None)
+    assert told.is_permanent is permanent
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind in outcome._LINES])
+def test_who_cannot_be_reached_is_not_up_to_more(kind: ErrorKind) -> None:
+    told = outcome.classify_failure(kind, latency_ms=1)
+    assert told.report == Report(Ending.FAILED if kind is ErrorKind.BLOCKED else Ending.UNAVAILABLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "wish"),
+    [("abort", Wish.ABORT), (" DISABLE ", Wish.DISABLE), ("", None), ("abort, disable", None), ("no", None)],
+)
+def test_a_receiver_may_wish_for_an_end(value: str, wish: Wish | None) -> None:
+    for status in (200, 404, 503):
+        headers = {"webhook-delivery": value}
+        assert outcome.classify_response(status, headers, b"", latency_ms=1, now_ms=0).wish is wish
