@@ -177,6 +177,7 @@ main.add_command(secrets.seal)
 main.add_command(secrets.token)
 main.add_command(operating.endpoints)
 main.add_command(operating.deliveries)
+main.add_command(operating.explain)
 
 if __name__ == "__main__":
     main()

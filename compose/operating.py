@@ -124,6 +124,29 @@ def show_delivery(tenant: str, delivery_id: str, as_json: bool) -> None:
     _print(found["attempts"], as_json, columns, _attempt_row)
 
 
+@click.command("explain", cls=Command, model=OperatorSettings)
+@_TENANT
+@_JSON
+@click.argument("event_id")
+def explain(tenant: str, event_id: str, as_json: bool) -> None:
+    """Why an event did, or did not, arrive: for each endpoint, with the change that decided."""
+    found = _call("GET", f"/v1/tenants/{tenant}/events/{quote(event_id, safe='')}/explain")
+    if as_json:
+        _print_one(found, as_json)
+        return
+    place = f"{found['partition']}/{found['offset']}"
+    click.echo(f"{found['event_type']}  {found['event_id']}  {_time(found['event_time_ms'])}  events/{place}")
+    columns = ("endpoint_id", "decision", "attempts", "reason", "by the change")
+    _print(found["endpoints"], as_json, columns, _explained_row)
+
+
+def _explained_row(item: dict[str, Any]) -> Sequence[str]:
+    change = item["change"]
+    made = sum(attempt["attempt"] > 0 for attempt in item["attempts"])
+    place = f"subscriptions/{change['partition']}/{change['offset']}, {_time(change['at_ms'])}"
+    return item["endpoint_id"], item["decision"], str(made), item["reason"], place
+
+
 def _endpoint_row(item: dict[str, Any]) -> Sequence[str]:
     patterns = sorted({pattern for one in item["subscriptions"] for pattern in one["event_types"]})
     return (

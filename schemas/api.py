@@ -86,6 +86,7 @@ class EndpointShown(Record):
     rate_per_s: float | None = None
     allowed_rate_per_min: float | None = None
     max_in_flight: int | None = None
+    ordered_by: str | None = None
     description: str | None = None
 
 
@@ -172,6 +173,48 @@ class DeliveryWithAttempts(DeliveryShown):
     """A delivery with all its results, oldest first."""
 
     attempts: tuple[Attempt, ...]
+
+
+class ChangePlace(Record):
+    """A change: where it is in `subscriptions`, and its time in the log."""
+
+    partition: int
+    offset: int
+    at_ms: int
+
+
+class EndpointExplained(Record):
+    """What an event came to at one endpoint, and the version of it that decided, by the change that made it.
+
+    `decision` is the last verdict, or why there is none: it waits, or was never owed.
+    """
+
+    endpoint_id: str
+    decision: Literal[
+        "delivered",
+        "retrying",
+        "dead",
+        "skipped",
+        "waiting",
+        "filtered",
+        "not_subscribed",
+        "not_registered",
+        "rejected",
+    ]
+    reason: str
+    change: ChangePlace
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Explanation(Record):
+    """An event, where it is in the log, and what it came to at each endpoint of its tenant."""
+
+    event_id: str
+    event_type: str
+    event_time_ms: int
+    partition: int
+    offset: int
+    endpoints: tuple[EndpointExplained, ...]
 
 
 class EndpointPage(Record):

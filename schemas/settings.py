@@ -182,13 +182,18 @@ class RegistrationSettings(ReachSettings):
     max_event_bytes: int = Field(1_048_576, ge=1, le=8 * 1_048_576, description="larger events are rejected")
 
 
-class RouterSettings(RegistrationSettings):
-    """`hookfold router`."""
+class JudgingSettings(RegistrationSettings):
+    """What events are judged by, for who judges them and for who explains it."""
 
-    router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
     dedupe_window_ms: int = Field(3_600_000, ge=0, description="how far back an event id is known")
     dedupe_events: int = Field(100_000, ge=0, description="how many event ids a partition knows at most")
     history_ms: int = Field(86_400_000, ge=0, description="how long versions of an endpoint are kept for late events")
+
+
+class RouterSettings(JudgingSettings):
+    """`hookfold router`."""
+
+    router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
 
 
 class EgressSettings(ReachSettings):
@@ -258,7 +263,7 @@ class OperatorSettings(TokenSettings):
     )
 
 
-class GatewaySettings(RegistrationSettings, TokenSettings):
+class GatewaySettings(JudgingSettings, TokenSettings):
     """`hookfold gateway`."""
 
     gateway_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP API")

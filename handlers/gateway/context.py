@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -27,6 +28,9 @@ from streams.core.sealing import Keyring
 from streams.lane import clock
 from streams.lane.bounded import within
 from streams.lane.health import KAFKA_SILENCE_S, Health
+from streams.lane.log import Log
+from streams.past.endpoints import PastEndpoints
+from streams.past.events import PastEvents
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,14 @@ MAX_BUCKETS = 100_000
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What can be asked of the log."""
+
+    events: PastEvents
+    endpoints: PastEndpoints
+
+
 class Context:
     """One gateway. `follower` and `producer` are there once Kafka has answered."""
 
@@ -46,11 +58,28 @@ class Context:
         self.ring = Keyring(settings.keys, bound_only=True)
         self.follower: Follower | None = None
         self.producer: AIOKafkaProducer | None = None
+        self._past: Past | None = None
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)
         self._views = views
         self._health = health
         # One write of an endpoint at a time; that two endpoints now and then share a lock only makes one wait.
         self._writing = [asyncio.Lock() for _ in range(LOCKS)]
+
+    def connect(self, producer: AIOKafkaProducer, follower: Follower, log: Log) -> None:
+        """Kafka has answered."""
+        self.producer, self.follower = producer, follower
+        self._past = Past(PastEvents(self.settings, log), PastEndpoints(self.settings, log, self._limits))
+
+    def disconnect(self) -> None:
+        """Kafka is away."""
+        self.producer = self._past = None
+
+    @property
+    def past(self) -> Past:
+        """What the log says of times gone by. Raises `Refusal` while Kafka is away."""
+        if self._past is None:
+            raise Refusal(Kind.UNAVAILABLE, "Kafka does not answer", retry_after_s=RETRY_AFTER_S)
+        return self._past
 
     async def views(self, call: Any, *words: Any) -> Any:
         """What a method of `Views` returns. Raises `Refusal` while the views are being made for the first time."""

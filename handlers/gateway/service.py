@@ -106,7 +106,7 @@ class Gateway:
             await log.start()
             await producer.start()
             health.kafka_answered()
-            context.producer, context.follower = producer, follower
+            context.connect(producer, follower, log)
             tasks = [loop.create_task(follower.run()), loop.create_task(log.listen(health))]
             health.ready("start")
             stopping = loop.create_task(stop.wait())
@@ -118,7 +118,7 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            context.producer = None
+            context.disconnect()
             await connections.disconnect(producer)
             await log.stop()
             follower.close()

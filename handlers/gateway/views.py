@@ -142,6 +142,19 @@ class Views:
         """
         return [record for (record,) in self._reader().execute(query, (tenant, after, limit))]
 
+    def all_endpoints(self, tenant: str) -> list[bytes]:
+        """The records of all endpoints of a tenant, by id, also of those that are gone."""
+        query = "SELECT record FROM endpoints WHERE tenant = ? ORDER BY endpoint_id"
+        return [record for (record,) in self._reader().execute(query, (tenant,))]
+
+    def results_of_event(self, tenant: str, event_id: str) -> list[tuple[int, bytes]]:
+        """The results of all deliveries of an event, with their times; a delivery's oldest first."""
+        query = """
+            SELECT at_ms, result FROM deliveries JOIN results USING (tenant, delivery_id)
+            WHERE tenant = ? AND event_id = ? ORDER BY delivery_id, partition, place
+        """
+        return [(at_ms, result) for at_ms, result in self._reader().execute(query, (tenant, event_id))]
+
     def deliveries(
         self, tenant: str, where: dict[str, Any], before: tuple[int, str] | None, limit: int
     ) -> list[dict[str, Any]]:

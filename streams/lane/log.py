@@ -23,6 +23,8 @@ from streams.provisioning import WrongTopics
 
 log = logging.getLogger(__name__)
 
+#: Control records end no poll: how long one lasts is how late their end is seen.
+READ_POLL_MS = 20
 REQUEST_TIMEOUT_S = 15.0
 LIMITS_AGE_S = 60.0
 TOPICS_AGE_S = 5.0
@@ -222,7 +224,7 @@ class Log:
                 position = max(start, first)
                 heard = asyncio.get_running_loop().time()
                 while position < end:
-                    got = await reader.getmany(partition, timeout_ms=250, max_records=at_most)
+                    got = await reader.getmany(partition, timeout_ms=READ_POLL_MS, max_records=at_most)
                     records = [record for record in got.get(partition, ()) if record.offset < end]
                     if records:
                         yield records

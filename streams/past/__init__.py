@@ -1,0 +1,1 @@
+"""What the log says of times gone by: events, and endpoints as they stood."""
