@@ -110,6 +110,8 @@ MEANINGS = {
     "endpoint.disabled": ("are `skipped` (`disabled`) when they come due", "ends; with a `version` only that one"),
     "endpoint.failing": ("go on", "goes on"),
     "endpoint.recovered": ("go on", "goes on"),
+    "endpoint.replay_requested": ("go on; only of an active endpoint", "goes on"),
+    "endpoint.replay_cancelled": ("go on; what the replay has delivered already, too", "goes on"),
     "subscription.added": ("go on", "goes on"),
     "subscription.removed": ("go on: who gets an event was decided when it came", "goes on"),
     "secret.rotated": ("are signed with the secrets of the attempt's time", "goes on"),

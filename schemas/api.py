@@ -29,6 +29,7 @@ class Registration(EndpointFields):
     endpoint_id: Identifier | None = None
     url: Url
     subscriptions: tuple[Subscription, ...] = Field(max_length=1000)
+    deliver_since_ms: TimeMs | None = None
 
 
 class Pause(Record):
@@ -59,6 +60,17 @@ class AuthShown(Record):
     username: str | None = None
 
 
+class ReplayShown(Record):
+    """A replay under way: how far the events have been looked through, and where that ends, once that is known."""
+
+    replay_id: str
+    kind: Literal["skipped", "backfill", "replay"]
+    since_ms: int
+    until_ms: int | None = None
+    next_offset: int | None = None
+    end_offset: int | None = None
+
+
 class EndpointShown(Record):
     """An endpoint as anyone who may read it sees it: its state and settings, and nothing secret."""
 
@@ -87,6 +99,7 @@ class EndpointShown(Record):
     allowed_rate_per_min: float | None = None
     max_in_flight: int | None = None
     ordered_by: str | None = None
+    replays: tuple[ReplayShown, ...] = Field(default=(), description="those under way")
     description: str | None = None
 
 
@@ -94,6 +107,43 @@ class EndpointWithSecret(EndpointShown):
     """The same, with a secret that was made just now and is shown this once."""
 
     secret: str | None = None
+
+
+class EndpointPatch(EndpointFields):
+    """Some settings anew. `deliver_since_ms`: what the new subscriptions lead to of the events since then, too."""
+
+    deliver_since_ms: TimeMs | None = None
+
+
+class NewSubscription(Subscription):
+    """One subscription more; see `EndpointPatch`."""
+
+    deliver_since_ms: TimeMs | None = None
+
+
+class Replay(Record):
+    """What is to be delivered again. `event_types` are patterns, `verdicts` the deliveries' last; none is any."""
+
+    since_ms: TimeMs
+    until_ms: TimeMs | None = None
+    event_types: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=256)
+    verdicts: tuple[Literal["delivered", "dead", "skipped"], ...] | None = Field(default=None, min_length=1)
+    rate_per_s: float | None = Field(default=None, ge=0.1, le=100_000)
+
+
+class ReplayBegun(Record):
+    """A replay that has begun: its deliveries carry its id."""
+
+    endpoint_id: str
+    replay_id: str
+
+
+class RetryBegun(Record):
+    """A delivery that is on its way again."""
+
+    delivery_id: str
+    replay_id: str
+    attempt: int
 
 
 class Published(Record):

@@ -118,21 +118,29 @@ class EndpointFields(Record):
 
 
 class EndpointRegistered(EndpointFields):
-    """A new endpoint, or the same id again, replaced whole."""
+    """A new endpoint, or the same id again, replaced whole.
+
+    `deliver_since_ms`: what it would have got of the events since then is delivered, as a replay.
+    """
 
     type: Literal["endpoint.registered"]
     endpoint_id: Identifier
     url: Url
     subscriptions: tuple[Subscription, ...] = Field(max_length=1000)
     secrets: tuple[str, ...] = Field(max_length=16, repr=False)
+    deliver_since_ms: TimeMs | None = None
 
 
 class EndpointChanged(EndpointFields):
-    """Some settings anew; a new `url` is verified again. `if_version`: only while this is the endpoint's version."""
+    """Some settings anew; a new `url` is verified again. `if_version`: only while this is the endpoint's version.
+
+    `deliver_since_ms`: as at a registration.
+    """
 
     type: Literal["endpoint.changed"]
     endpoint_id: Identifier
     if_version: Version | None = None
+    deliver_since_ms: TimeMs | None = None
 
 
 class VerificationRequested(Record):
@@ -205,6 +213,30 @@ class EndpointUnregistered(Record):
     endpoint_id: Identifier
 
 
+class ReplayRequested(Record):
+    """What an endpoint got between two times is to be delivered again, as new attempts of the same deliveries.
+
+    `until_ms` None: until now. `event_types` are patterns, `verdicts` the last verdicts of the deliveries; None: any.
+    `rate_per_s`: deliveries a second; None: the installation's.
+    """
+
+    type: Literal["endpoint.replay_requested"]
+    endpoint_id: Identifier
+    since_ms: TimeMs
+    until_ms: TimeMs | None = None
+    event_types: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=256)
+    verdicts: tuple[Literal["delivered", "dead", "skipped"], ...] | None = Field(default=None, min_length=1)
+    rate_per_s: float | None = Field(default=None, ge=0.1, le=100_000, allow_inf_nan=False)
+
+
+class ReplayCancelled(Record):
+    """A replay ends where it is; what it has delivered already goes on."""
+
+    type: Literal["endpoint.replay_cancelled"]
+    endpoint_id: Identifier
+    replay_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 class SubscriptionAdded(Record):
     """One subscription more."""
 
@@ -212,6 +244,7 @@ class SubscriptionAdded(Record):
     endpoint_id: Identifier
     event_types: tuple[str, ...] = Field(min_length=1, max_length=256)
     filter: str | dict[str, Any] | None = None
+    deliver_since_ms: TimeMs | None = None
 
 
 class SubscriptionRemoved(Record):
@@ -243,6 +276,8 @@ Change = Annotated[
     | EndpointFailing
     | EndpointRecovered
     | EndpointUnregistered
+    | ReplayRequested
+    | ReplayCancelled
     | SubscriptionAdded
     | SubscriptionRemoved
     | SecretRotated,

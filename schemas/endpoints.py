@@ -1,7 +1,7 @@
 """An endpoint as it stands in `endpoints`: the version of now, and the older ones that events may still need."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field
@@ -81,15 +81,21 @@ class EndpointVersion(Record):
 
 
 class CatchUp(Record):
-    """What was skipped between two times is being delivered, as a replay of this name.
+    """A replay under way: events between two times are delivered under its name.
 
+    `kind`: what was skipped; what was there before the present subscriptions were (`backfill`); or what was delivered
+    or not, as `event_types` and `verdicts` say (`replay`). `rate_per_s` None: the installation's.
     `until_ms` None: it reaches to where the endpoint is active again. `next_offset` is how far `events` has been looked
     through for it, `end_offset` where that ends; None: not known yet.
     """
 
     replay_id: str
+    kind: Literal["skipped", "backfill", "replay"] = "skipped"
     since_ms: int
     until_ms: int | None = None
+    event_types: tuple[str, ...] | None = None
+    verdicts: tuple[str, ...] | None = None
+    rate_per_s: float | None = None
     next_offset: int | None = None
     end_offset: int | None = None
 
@@ -106,7 +112,7 @@ class EndpointRecord(Record):
     """All that is kept of one endpoint. `partition` is the one its changes come from; `history` is oldest first.
 
     `catch_ups` are the replays under way, `covered` what they and those before them are about, in their order.
-    `health_offset` is of the last change that was about its health alone: that makes no new version.
+    `aside_offset` is of the last change that made no new version: about its health, or a replay.
     """
 
     tenant: str
@@ -116,16 +122,21 @@ class EndpointRecord(Record):
     history: tuple[EndpointVersion, ...] = ()
     catch_ups: tuple[CatchUp, ...] = ()
     covered: tuple[Covered, ...] = ()
-    health_offset: int | None = None
+    aside_offset: int | None = None
 
     @property
     def version(self) -> str:
         """`<partition>-<offset>` of the last change."""
-        return f"{self.partition}-{max(self.current.offset, self.health_offset or 0)}"
+        return f"{self.partition}-{self.last_offset}"
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the last change."""
+        return max(self.current.offset, self.aside_offset or 0)
 
     @property
     def settings_version(self) -> str:
-        """`<partition>-<offset>` of the last change that was about more than health."""
+        """`<partition>-<offset>` of the last change that made a version."""
         return f"{self.partition}-{self.current.offset}"
 
     def encode(self) -> bytes:
@@ -139,8 +150,8 @@ class EndpointRecord(Record):
         }
         if self.catch_ups:
             wire["catch_ups"] = [one.model_dump(exclude_none=True) for one in self.catch_ups]
-        if self.health_offset is not None:
-            wire["health_offset"] = self.health_offset
+        if self.aside_offset is not None:
+            wire["aside_offset"] = self.aside_offset
         if self.covered:
             wire["covered"] = [one.model_dump() for one in self.covered]
         return orjson.dumps(wire)
@@ -159,9 +170,9 @@ class EndpointRecord(Record):
                 partition=int(wire["version"].split("-")[0]),
                 current=_version(wire),
                 history=tuple(_version(older) for older in wire["history"]) if history else (),
-                catch_ups=tuple(CatchUp.model_validate(one) for one in wire.get("catch_ups", ())),
+                catch_ups=tuple(CatchUp.model_validate(one, strict=False) for one in wire.get("catch_ups", ())),
                 covered=tuple(Covered.model_validate(one) for one in wire.get("covered", ())),
-                health_offset=wire.get("health_offset"),
+                aside_offset=wire.get("aside_offset"),
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"not a record of endpoints: {problem!r}") from problem

@@ -194,6 +194,9 @@ class RouterSettings(JudgingSettings):
     """`hookfold router`."""
 
     router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
+    replay_rate_per_s: float = Field(
+        500, ge=0.1, le=100_000, description="deliveries a second of one replay that does not say"
+    )
 
 
 class EgressSettings(ReachSettings):

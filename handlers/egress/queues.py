@@ -163,7 +163,8 @@ class EndpointQueue:
         self._ended_at = now
         if report is not None:
             self._service_ms += ((now - started) * 1_000 - self._service_ms) * 0.2
-            self.breaker.end(report, now)
+            # A replay of what is old says nothing against who takes what is new.
+            self.breaker.end(report, now, counts=item.delivery.replay_id is None)
             unavailable = report.ending is Ending.UNAVAILABLE
             self._window = admission.next_window(self._window, self.limit, failed=unavailable)
 

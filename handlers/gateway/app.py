@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from handlers.gateway import deliveries, endpoints, events, explaining, openapi, tokens
+from handlers.gateway import again, deliveries, endpoints, events, explaining, openapi, tokens
 from handlers.gateway.calls import Call
 from handlers.gateway.context import Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, as_problems, expected
@@ -16,7 +16,7 @@ from handlers.gateway.tokens import BadToken
 from schemas.model import is_identifier
 from streams import metrics
 
-CALLS: tuple[Call, ...] = (*endpoints.CALLS, *deliveries.CALLS, *events.CALLS, *explaining.CALLS)
+CALLS: tuple[Call, ...] = (*endpoints.CALLS, *deliveries.CALLS, *events.CALLS, *explaining.CALLS, *again.CALLS)
 
 _DOCS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Hookfold</title>

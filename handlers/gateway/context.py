@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from handlers.gateway.follower import Follower
 from handlers.gateway.problems import Kind, Refusal
+from handlers.gateway.retries import Retries
 from handlers.gateway.views import Views
 from schemas import topics
 from schemas.changes import Change
@@ -58,6 +59,7 @@ class Context:
         self.ring = Keyring(settings.keys, bound_only=True)
         self.follower: Follower | None = None
         self.producer: AIOKafkaProducer | None = None
+        self.retries = Retries()
         self._past: Past | None = None
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)
         self._views = views
@@ -103,8 +105,10 @@ class Context:
             raise Refusal(Kind.NOT_FOUND, f"there is no endpoint {endpoint_id}")
         return record
 
-    async def change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> EndpointRecord | None:
-        """Have a change made; the endpoint's record with it, or None where that takes long. Raises `Refusal`.
+    async def change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> tuple[EndpointRecord | None, str]:
+        """Have a change made; the endpoint's record with it, or None where that takes long, and the change's place.
+
+        That is `<partition>-<offset>`. Raises `Refusal`.
 
         It is judged before it is written, by what the router will judge it by, so that a wrong one is not written.
         """
@@ -146,7 +150,7 @@ class Context:
         sending = [await producer.send(topic, value, key=key, headers=list(headers)) for value, headers in records]
         return list(await asyncio.gather(*sending))
 
-    async def _change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> EndpointRecord | None:
+    async def _change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> tuple[EndpointRecord | None, str]:
         change = _CHANGES.validate_python({**fields, "endpoint_id": endpoint_id}, strict=False)
         before = await self.find(tenant, endpoint_id)
         self._judge(before, change, tenant)
@@ -155,16 +159,17 @@ class Context:
         if len(value) > MAX_CHANGE_BYTES:
             raise Refusal(Kind.TOO_LARGE, f"the change would have {len(value)} bytes, the topic takes less")
         sent = await self.send(topics.SUBSCRIPTIONS, tenant, value)
+        place = f"{sent.partition}-{sent.offset}"
         assert self.follower is not None
         try:
             wait_s = self.settings.write_wait_ms / 1000
             reason = await self.follower.wait(tenant, endpoint_id, (sent.partition, sent.offset), wait_s)
         except TimeoutError:
-            return None
+            return None, place
         if reason is not None:
             self._judge(await self.find(tenant, endpoint_id), change, tenant)
             raise Refusal(Kind.CONFLICT, reason)
-        return await self.find(tenant, endpoint_id)
+        return await self.find(tenant, endpoint_id), place
 
     def _judge(self, before: EndpointRecord | None, change: Change, tenant: str) -> None:
         after = lifecycle.apply(
@@ -172,7 +177,7 @@ class Context:
             change,
             tenant=tenant,
             partition=before.partition if before is not None else 0,
-            offset=before.current.offset + 1 if before is not None else 0,
+            offset=before.last_offset + 1 if before is not None else 0,
             at_ms=clock.now_ms(),
             limits=self._limits,
         )

@@ -21,15 +21,17 @@ from schemas import topics
 from schemas.api import (
     Accepted,
     EndpointPage,
+    EndpointPatch,
     EndpointShown,
     EndpointWithSecret,
+    NewSubscription,
     Pause,
     Registration,
     Resume,
     Rotation,
     TestOwed,
 )
-from schemas.changes import EndpointFields, Subscription
+from schemas.changes import Subscription
 from schemas.deliveries import TEST, Delivery
 from schemas.endpoints import EndpointRecord, State
 from schemas.model import Record
@@ -80,7 +82,7 @@ async def show(context: Context, request: web.Request) -> web.StreamResponse:
 
 async def change(context: Context, request: web.Request) -> web.StreamResponse:
     """Some settings anew. `If-Match` makes it depend on the version that was read."""
-    given = await body_of(request, EndpointFields)
+    given = await body_of(request, EndpointPatch)
     fields = given.model_dump(exclude_none=True)
     if (version := request.headers.get("if-match", "*").strip()) != "*":
         fields["if_version"] = version.removeprefix("W/").strip('"')
@@ -92,7 +94,7 @@ async def change(context: Context, request: web.Request) -> web.StreamResponse:
 async def unregister(context: Context, request: web.Request) -> web.StreamResponse:
     """Unregister: nothing is sent any more, and waiting retries end with a result that says so."""
     endpoint_id = _endpoint_id(request)
-    record = await context.change(_tenant(request), endpoint_id, {"type": "endpoint.unregistered"})
+    record, _ = await context.change(_tenant(request), endpoint_id, {"type": "endpoint.unregistered"})
     return no_content() if record is not None else answer(Accepted(endpoint_id=endpoint_id), 202)
 
 
@@ -157,7 +159,7 @@ async def _written(
     secret: str | None = None,
 ) -> web.StreamResponse:
     tenant = _tenant(request)
-    record = await context.change(tenant, endpoint_id, {**fields, "type": kind})
+    record, _ = await context.change(tenant, endpoint_id, {**fields, "type": kind})
     if record is None or record.current.settings is None:
         # It is in the log; what came of it is not seen yet.
         return answer(Accepted(endpoint_id=endpoint_id, secret=secret), 202)
@@ -198,7 +200,7 @@ CALLS = (
         "change an endpoint",
         change,
         _ANSWERS,
-        EndpointFields,
+        EndpointPatch,
         headers={"If-Match": "the version that must still be the endpoint's: an ETag"},
         problems=(*_WRITE, Kind.OUTDATED),
     ),
@@ -262,9 +264,9 @@ CALLS = (
         ONE + "/subscriptions",
         "write",
         "add a subscription",
-        writes("subscription.added", "One subscription more.", Subscription),
+        writes("subscription.added", "One subscription more.", NewSubscription),
         _ANSWERS,
-        Subscription,
+        NewSubscription,
         problems=_WRITE,
     ),
     Call(

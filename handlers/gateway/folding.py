@@ -91,7 +91,7 @@ def _endpoint(record: Source, into: Fold) -> None:
         known.current.state is State.GONE,
         known.encode(),
         record.partition,
-        (known.partition, known.current.offset),
+        (known.partition, known.last_offset),
     )
 
 

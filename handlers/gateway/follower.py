@@ -108,7 +108,7 @@ class Follower:
         if value is None:
             return False
         known = EndpointRecord.decode(value)
-        return known.partition == place[0] and known.current.offset >= place[1]
+        return known.partition == place[0] and known.last_offset >= place[1]
 
     async def _seek(
         self,

@@ -45,11 +45,16 @@ class Breaker:
         """How long until an attempt may start; 0.0 where it may now."""
         return 0.0 if self._until is None else max(0.0, self._until - now)
 
-    def end(self, report: Report, now: float) -> None:
-        """An attempt has ended; one that began before the breaker opened may still close it, but not prolong it."""
+    def end(self, report: Report, now: float, *, counts: bool = True) -> None:
+        """An attempt has ended; one that began before the breaker opened may still close it, but not prolong it.
+
+        `counts` False: it opens no breaker that is closed.
+        """
         if report.ending is not Ending.UNAVAILABLE:
             self.failures = self._openings = 0
             self._until = None
+            return
+        if self._until is None and not counts:
             return
         self.failures += 1
         if self._until is not None and now < self._until:

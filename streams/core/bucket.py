@@ -8,15 +8,21 @@ class Bucket:
         self._tokens = 0.0
         self._filled_at: float | None = None
 
-    def wait_s(self, rate_per_s: float, now: float) -> float:
-        """How long until there is a token; 0.0 where there is one."""
+    def wait_s(self, rate_per_s: float, now: float, wanted: float = 1.0) -> float:
+        """How long until there are so many tokens, at most those that it holds; 0.0 where there are."""
         room = max(1.0, rate_per_s)
         if self._filled_at is None:
             self._tokens, self._filled_at = room, now
         self._tokens = min(room, self._tokens + (now - self._filled_at) * rate_per_s)
         self._filled_at = now
-        return 0.0 if self._tokens >= 1.0 else (1.0 - self._tokens) / rate_per_s
+        missing = min(wanted, room) - self._tokens
+        return max(0.0, missing) / rate_per_s
 
-    def spend(self) -> None:
-        """Take one."""
-        self._tokens -= 1.0
+    @property
+    def tokens(self) -> float:
+        """Those that are there, as of the last question."""
+        return self._tokens
+
+    def spend(self, count: int = 1) -> None:
+        """Take some."""
+        self._tokens -= count

@@ -1,4 +1,4 @@
-"""What a replay owes: the events that were skipped for one endpoint, once each."""
+"""What a replay owes: what was skipped, what its endpoint was not subscribed to yet, or what it got; once each."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from schemas.endpoints import CatchUp, EndpointRecord, State
 from schemas.events import Event
 from schemas.results import Result, Verdict
-from streams.core import judging, ordering, reading, versions
+from streams.core import judging, matching, ordering, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
@@ -31,27 +31,56 @@ def gather(known: dict[str, Past], results: Iterable[Result]) -> None:
 def owed(
     event: Event, source: Source, record: EndpointRecord, catch_up: CatchUp, past: Mapping[str, Past]
 ) -> Output | None:
-    """The delivery that the replay makes of an event; None where nothing was skipped.
+    """The delivery that the replay makes of an event; None where it makes none.
 
-    An event is owed that found the endpoint not active, and one that was delivered to it but skipped at the attempt;
-    not one that has been attempted since. What an earlier replay is about is that one's, unless it has ended there as
-    skipped again: it may be on its way without a result.
+    Of what was skipped, an event is owed that found the endpoint not active, and one that was delivered to it but
+    skipped at the attempt; not one that has been attempted since. A backfill owes what the present subscriptions lead
+    to besides. What an earlier one of these is about is that one's, unless it has ended there as skipped again: it may
+    be on its way without a result. A replay owes what has come to an end as it says.
     """
     if not catch_up.since_ms <= source.at_ms < (catch_up.until_ms or 0):
         return None
-    version = versions.as_of(record, source.at_ms)
-    if version is None:
-        return None
     known = past.get(reading.delivery_id(event.tenant, event.event_id, record.endpoint_id))
-    skipped = known.verdict is Verdict.SKIPPED if known is not None else version.state is not State.ACTIVE
-    if _is_anothers(record, catch_up, source.at_ms) and not (known is not None and known.replayed):
-        return None
     filterable = Filterable(event)
-    if not skipped or (pattern := judging.matching_pattern(version, event, filterable)) is None:
+    if catch_up.kind == "replay":
+        pattern = _again(event, record, catch_up, known, filterable)
+    elif _is_anothers(record, catch_up, source.at_ms) and not (known is not None and known.replayed):
+        pattern = None
+    else:
+        pattern = _missed(event, source, record, catch_up, known, filterable)
+    if pattern is None:
         return None
     attempt = known.attempt + 1 if known is not None else 1
     key = ordering.key_of(record.current.settings, filterable)
     return judging.deliver(event, source, record, record.settings_version, pattern, attempt, catch_up.replay_id, key)
+
+
+def _missed(
+    event: Event, source: Source, record: EndpointRecord, catch_up: CatchUp, known: Past | None, filterable: Filterable
+) -> str | None:
+    """The pattern that leads to what was skipped; for a backfill, also to what nobody was subscribed to then."""
+    version = versions.as_of(record, source.at_ms)
+    then = judging.matching_pattern(version, event, filterable) if version is not None else None
+    if known is not None:
+        skipped = known.verdict is Verdict.SKIPPED
+    else:
+        skipped = then is None or (version is not None and version.state is not State.ACTIVE)
+    if not skipped:
+        return None
+    return then if catch_up.kind == "skipped" else judging.matching_pattern(record.current, event, filterable)
+
+
+def _again(
+    event: Event, record: EndpointRecord, catch_up: CatchUp, known: Past | None, filterable: Filterable
+) -> str | None:
+    """The pattern of the replay that covers what has come to an end; what is on its way is let be."""
+    if known is None or known.verdict is Verdict.RETRYING:
+        return None
+    if catch_up.verdicts is not None and known.verdict.value not in catch_up.verdicts:
+        return None
+    if catch_up.event_types is None:
+        return judging.matching_pattern(record.current, event, filterable) or event.event_type
+    return next((one for one in catch_up.event_types if matching.matches(one, event.event_type)), None)
 
 
 def _is_anothers(record: EndpointRecord, catch_up: CatchUp, at_ms: int) -> bool:

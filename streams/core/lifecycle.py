@@ -5,16 +5,14 @@ from typing import Literal
 
 from schemas import changes
 from schemas.changes import Change
-from schemas.endpoints import CatchUp, Covered, EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
-from streams.core import keys, registering, sealing
+from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
+from streams.core import catch_ups, keys, registering, sealing
 from streams.core.registering import Limits
 from streams.core.sealing import CannotOpen
 from streams.core.transitions import SAME, TRANSITIONS, VERIFIED_OR_PENDING
 
-#: Replays of one endpoint that may be under way at a time.
-MAX_CATCH_UPS = 16
-#: Replays whose times are remembered.
-MAX_COVERED = 64
+Aside = changes.EndpointFailing | changes.EndpointRecovered | changes.ReplayRequested | changes.ReplayCancelled
+FULL = f"{catch_ups.MAX_UNDER_WAY} replays of this endpoint are under way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,8 @@ def apply(
     if _is_superseded(before, change, partition):
         assert record is not None
         return record
-    if isinstance(change, changes.EndpointFailing | changes.EndpointRecovered):
-        assert record is not None
-        since_ms = change.since_ms if isinstance(change, changes.EndpointFailing) else None
-        told = record.current.model_copy(update={"failing_since_ms": since_ms})
-        return record.model_copy(update={"current": told, "health_offset": offset})
+    if record is not None and isinstance(change, Aside):
+        return _aside(record, change, offset, at_ms)
     settled = _settle(record, change, tenant, partition, at_ms, limits)
     if isinstance(settled, Refused):
         return settled
@@ -82,18 +77,40 @@ def apply(
         failing_since_ms=_failing(before, change),
         settings=settled.settings if state is not State.GONE else None,
     )
-    catch_ups = _catch_ups(record, change, state, f"{partition}-{offset}", at_ms)
-    if len(catch_ups) > MAX_CATCH_UPS:
-        return Refused(f"{MAX_CATCH_UPS} replays of this endpoint are under way", "full")
+    under_way = catch_ups.after(record, change, state, f"{partition}-{offset}", at_ms)
+    if len(under_way) > catch_ups.MAX_UNDER_WAY:
+        return Refused(FULL, "full")
     return EndpointRecord(
         tenant=tenant,
         endpoint_id=change.endpoint_id,
         partition=partition,
         current=current,
         history=(*record.history, record.current) if record is not None else (),
-        catch_ups=catch_ups,
-        covered=_covered(record, change, catch_ups),
+        catch_ups=under_way,
+        covered=catch_ups.covered(record, change, under_way),
     )
+
+
+def _aside(record: EndpointRecord, change: Aside, offset: int, at_ms: int) -> EndpointRecord | Refused:
+    """What makes no version, since no event is judged by it."""
+    current, under_way = record.current, record.catch_ups
+    match change:
+        case changes.EndpointFailing():
+            current = current.model_copy(update={"failing_since_ms": change.since_ms})
+        case changes.EndpointRecovered():
+            current = current.model_copy(update={"failing_since_ms": None})
+        case changes.ReplayRequested():
+            begun = catch_ups.requested(change, current.state, f"{record.partition}-{offset}", at_ms)
+            if isinstance(begun, str):
+                return Refused(begun, "invalid" if current.state is State.ACTIVE else "full")
+            under_way = (*under_way, begun)
+        case changes.ReplayCancelled():
+            under_way = tuple(one for one in under_way if one.replay_id != change.replay_id)
+            if len(under_way) == len(record.catch_ups):
+                return Refused(f"no replay {change.replay_id} is under way", "missing")
+    if len(under_way) > catch_ups.MAX_UNDER_WAY:
+        return Refused(FULL, "full")
+    return record.model_copy(update={"current": current, "catch_ups": under_way, "aside_offset": offset})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +133,7 @@ def _is_superseded(before: EndpointVersion | None, change: Change, partition: in
 def _is_of(record: EndpointRecord, version: str) -> bool:
     """True where the endpoint has not been changed since, but in its health."""
     partition, _, offset = version.partition("-")
-    latest = max(record.current.offset, record.health_offset or 0)
-    return int(partition) == record.partition and record.current.offset <= int(offset) <= latest
+    return int(partition) == record.partition and record.current.offset <= int(offset) <= record.last_offset
 
 
 def _settle(
@@ -244,32 +260,6 @@ def _allowed_rate(before: EndpointVersion | None, change: Change, settled: _Sett
     if before is None or before.settings is None or isinstance(change, changes.EndpointRegistered):
         return None
     return before.allowed_rate_per_min if settled.settings.url == before.settings.url else None
-
-
-def _catch_ups(
-    record: EndpointRecord | None, change: Change, state: State, replay_id: str, at_ms: int
-) -> tuple[CatchUp, ...]:
-    """The replays under way. One that begins while the endpoint is pending reaches to where that ends."""
-    if record is None or state is State.GONE or isinstance(change, changes.EndpointRegistered):
-        return ()
-    under_way = record.catch_ups
-    if isinstance(change, changes.EndpointResumed) and change.deliver_since_ms is not None:
-        under_way = (*under_way, CatchUp(replay_id=replay_id, since_ms=change.deliver_since_ms))
-    if state is not State.ACTIVE:
-        return under_way
-    return tuple(one if one.until_ms is not None else one.model_copy(update={"until_ms": at_ms}) for one in under_way)
-
-
-def _covered(record: EndpointRecord | None, change: Change, catch_ups: tuple[CatchUp, ...]) -> tuple[Covered, ...]:
-    if record is None or isinstance(change, changes.EndpointRegistered | changes.EndpointUnregistered):
-        return ()
-    known = {one.replay_id for one in record.covered}
-    begun = tuple(
-        Covered(replay_id=one.replay_id, since_ms=one.since_ms, until_ms=one.until_ms)
-        for one in catch_ups
-        if one.until_ms is not None and one.replay_id not in known
-    )
-    return (*record.covered, *begun)[-MAX_COVERED:] if begun else record.covered
 
 
 def _reason(before: EndpointVersion | None, change: Change, state: State) -> str | None:

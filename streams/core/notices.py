@@ -25,7 +25,7 @@ def of_change(before: EndpointRecord | None, after: EndpointRecord, offset: int)
     elif now.failing_since_ms is not None and failed_since_ms is None:
         name = "failing"
         told["since_ms"] = now.failing_since_ms
-    elif now.failing_since_ms is None and failed_since_ms is not None and after.health_offset == offset:
+    elif now.failing_since_ms is None and failed_since_ms is not None and after.aside_offset == offset:
         name = "recovered"
         told["failing_since_ms"] = failed_since_ms
     else:

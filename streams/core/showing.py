@@ -1,6 +1,6 @@
 """An endpoint as it is shown: nothing that is secret, and nothing that was sealed."""
 
-from schemas.api import AuthShown, EndpointShown
+from schemas.api import AuthShown, EndpointShown, ReplayShown
 from schemas.endpoints import EndpointRecord, EndpointSettings
 from streams.core import keys
 from streams.core.sealing import CannotOpen, Keyring
@@ -30,6 +30,7 @@ def shown(record: EndpointRecord, ring: Keyring) -> EndpointShown:
             "header_names": tuple(settings.headers or ()),
             "auth": AuthShown.model_validate(auth) if auth is not None else None,
             "public_keys": _public_keys(record, settings, ring),
+            "replays": tuple(ReplayShown.model_validate(one.model_dump()) for one in record.catch_ups),
         }
     )
 

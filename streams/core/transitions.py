@@ -17,6 +17,8 @@ TRANSITIONS: dict[tuple[State | None, str], State | str] = {
         for kind in (
             "endpoint.failing",
             "endpoint.recovered",
+            "endpoint.replay_requested",
+            "endpoint.replay_cancelled",
             "subscription.added",
             "subscription.removed",
             "secret.rotated",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -21,6 +21,7 @@ from schemas.events import Event
 from schemas.results import Result
 from schemas.settings import RouterSettings
 from streams.core import catching_up, outputs, partitioning
+from streams.core.bucket import Bucket
 from streams.core.catching_up import Past
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
@@ -33,8 +34,9 @@ logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 2_000
 MAX_BYTES = 4 * 1_048_576
-#: How soon an end that is not stable yet is looked at again, and Kafka that did not answer asked again.
-PAUSE_S = 0.5
+#: At its rate, a replay makes so many seconds' worth at a time. And so soon an end that is not stable yet is looked at
+#: again, and Kafka that did not answer asked again.
+PART_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class _Job:
     first: int
     past: dict[str, Past]
     seen: set[str]
+    bucket: Bucket = field(default_factory=Bucket)
 
 
 class Replays:
@@ -83,7 +86,7 @@ class Replays:
     @property
     def pending(self) -> bool:
         """True while there is something to be looked through."""
-        return self._next() is not None
+        return next(self._candidates(), None) is not None
 
     def reset(self) -> None:
         """Begin again from what the keeper says."""
@@ -116,15 +119,29 @@ class Replays:
 
     def _next(self) -> tuple[bytes, EndpointRecord, CatchUp] | None:
         """The next endpoint's turn: one that cannot go on holds up nobody else."""
+        return next((one for one in self._candidates() if self._wait_s(one[0], one[2]) == 0), None)
+
+    def _candidates(self) -> Iterator[tuple[bytes, EndpointRecord, CatchUp]]:
         keys = self._keeper.catching
         turn = keys.index(self._last) + 1 if self._last in keys else 0
         for key in (*keys[turn:], *keys[:turn]):
             tenant, _, endpoint_id = key.decode().partition("/")
             record = self._keeper.get(tenant, endpoint_id)
-            for catch_up in record.catch_ups if record is not None else ():
-                if record is not None and catch_up.until_ms is not None:
-                    return key, record, catch_up
-        return None
+            # One at a time of each endpoint: a later one may depend on what became of an earlier.
+            catch_up = next((one for one in record.catch_ups if one.until_ms is not None), None) if record else None
+            if record is not None and catch_up is not None:
+                yield key, record, catch_up
+
+    def _wait_s(self, key: bytes, catch_up: CatchUp) -> float:
+        """How long until the replay's rate lets it go on; it goes on by so much at a time that a transaction pays."""
+        job = self._jobs.get(key)
+        if job is None or job.replay_id != catch_up.replay_id:
+            return 0.0
+        rate = self._rate_of(catch_up)
+        return job.bucket.wait_s(rate, asyncio.get_running_loop().time(), max(1.0, rate * PART_S))
+
+    def _rate_of(self, catch_up: CatchUp) -> float:
+        return catch_up.rate_per_s or self._settings.replay_rate_per_s
 
     async def _make(self, notify: Callable[[], None]) -> None:
         try:
@@ -136,7 +153,7 @@ class Replays:
         except Exception:
             logger.exception("replay.faulted")
         if self._ready is None:
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(PART_S)
         notify()
 
     async def _chunk(self, key: bytes, record: EndpointRecord, catch_up: CatchUp) -> Chunk | None:
@@ -154,13 +171,16 @@ class Replays:
         stable = (await self._log.stable_ends([self._events]))[self._events]
         if start < end and stable <= start:
             return None
-        made, position = await self._look_through(record, catch_up, job, start, min(end, stable), bounded=True)
+        job.bucket.wait_s(self._rate_of(catch_up), asyncio.get_running_loop().time())
+        room = max(1, int(job.bucket.tokens))
+        made, position = await self._look_through(record, catch_up, job, start, min(end, stable), room)
+        job.bucket.spend(len(made))
         return Chunk(key, catch_up.replay_id, catch_up.next_offset, position, end, made)
 
     async def _look_through(
-        self, record: EndpointRecord, catch_up: CatchUp, job: _Job, start: int, end: int, *, bounded: bool = False
+        self, record: EndpointRecord, catch_up: CatchUp, job: _Job, start: int, end: int, room: int | None = None
     ) -> tuple[list[Output], int]:
-        """What the events of a range owe that were not seen before, and how far it was looked."""
+        """What the events of a range owe that were not seen before, at most `room`, and how far it was looked."""
         made: list[Output] = []
         count = size = 0
         async for records in self._log.read(self._events, start, end, at_most=500, aside=True):
@@ -168,8 +188,10 @@ class Replays:
                 if (output := self._try(one, record, catch_up, job)) is not None:
                     made.append(output)
                     size += output.size
+                    if len(made) == room:
+                        return made, one.offset + 1
             count += len(records)
-            if bounded and (count >= MAX_EVENTS or size >= MAX_BYTES):
+            if room is not None and (count >= MAX_EVENTS or size >= MAX_BYTES):
                 return made, records[-1].offset + 1
         return made, max(start, end)
 

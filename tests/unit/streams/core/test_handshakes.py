@@ -7,7 +7,7 @@ import pytest
 
 from schemas import topics
 from schemas.endpoints import EndpointRecord, State
-from streams.core import lifecycle, reading, transitions, verification
+from streams.core import catch_ups, lifecycle, reading, transitions, verification
 from streams.core.lifecycle import Refused
 from streams.core.registering import Limits
 
@@ -212,7 +212,7 @@ def test_what_was_skipped_is_delivered_from_a_time_on_to_where_it_is_active_agai
 
 def test_replays_of_one_endpoint_are_bounded(active: EndpointRecord) -> None:
     record: EndpointRecord | Refused = active
-    for _ in range(lifecycle.MAX_CATCH_UPS):
+    for _ in range(catch_ups.MAX_UNDER_WAY):
         assert isinstance(record, EndpointRecord)
         record = put(record, "endpoint.resumed", deliver_since_ms=1)
     assert isinstance(record, EndpointRecord)
