@@ -83,6 +83,21 @@ def resume(tenant: str, endpoint_id: str, since_ms: int | None, as_json: bool) -
     _print_one(_call("POST", f"/v1/tenants/{tenant}/endpoints/{endpoint_id}/resume", body=body), as_json)
 
 
+@endpoints.command("replay", cls=Command, model=OperatorSettings)
+@_TENANT
+@_JSON
+@click.option("--since-ms", type=int, required=True, help="From when on, ms since 1970.")
+@click.option("--until-ms", type=int, help="Until when; until now where it is not said.")
+@click.option("--event-type", "event_types", multiple=True, help="A pattern; may be given repeatedly.")
+@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(["delivered", "dead", "skipped"]))
+@click.option("--rate", "rate_per_s", type=float, help="Deliveries a second.")
+@click.argument("endpoint_id")
+def replay(tenant: str, endpoint_id: str, as_json: bool, **given: Any) -> None:
+    """Deliver again what it got between two times."""
+    body = {name: value for name, value in given.items() if value not in (None, ())}
+    _print_one(_call("POST", f"/v1/tenants/{tenant}/endpoints/{endpoint_id}/replay", body=body), as_json)
+
+
 @endpoints.command("unregister", cls=Command, model=OperatorSettings)
 @_TENANT
 @click.argument("endpoint_id")
@@ -145,6 +160,15 @@ def _explained_row(item: dict[str, Any]) -> Sequence[str]:
     made = sum(attempt["attempt"] > 0 for attempt in item["attempts"])
     place = f"subscriptions/{change['partition']}/{change['offset']}, {_time(change['at_ms'])}"
     return item["endpoint_id"], item["decision"], str(made), item["reason"], place
+
+
+@deliveries.command("retry", cls=Command, model=OperatorSettings)
+@_TENANT
+@_JSON
+@click.argument("delivery_id")
+def retry(tenant: str, delivery_id: str, as_json: bool) -> None:
+    """Deliver once more what has come to an end."""
+    _print_one(_call("POST", f"/v1/tenants/{tenant}/deliveries/{quote(delivery_id, safe='')}/retry"), as_json)
 
 
 def _endpoint_row(item: dict[str, Any]) -> Sequence[str]:

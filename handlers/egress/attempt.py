@@ -6,7 +6,6 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from handlers.egress.client import Client, Request
 from handlers.egress.queues import EndpointQueue, Item
@@ -131,7 +130,7 @@ class Attempts:
     async def _send(self, item: Item, work: EgressWork, settings: EndpointSettings, tell: Teller) -> Report:
         delivery = item.delivery
         attempted_at_ms = clock.now_ms()
-        body = payload.render(settings.payload.format, delivery, _time_of(delivery), settings.payload.fields)
+        body = payload.render(settings.payload.format, delivery, payload.time_of(delivery), settings.payload.fields)
         envelope = Envelope.of(delivery)
         headers = request.headers(envelope, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
         sending = Request(settings.url, headers, body.body, self._timeout_of(settings))
@@ -148,7 +147,7 @@ class Attempts:
         """One request for all; for each half where it is larger than the receiver takes."""
         deliveries = [item.delivery for item in items]
         attempted_at_ms = clock.now_ms()
-        timed = [(delivery, _time_of(delivery)) for delivery in deliveries]
+        timed = [(delivery, payload.time_of(delivery)) for delivery in deliveries]
         body = payload.render_batch(settings.payload.format, timed, settings.payload.fields)
         envelope = batching.envelope(deliveries)
         headers = request.headers(envelope, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
@@ -239,11 +238,3 @@ class Attempts:
             result.latency_ms,
             result.next_attempt_at_ms,
         )
-
-
-def _time_of(delivery: Delivery) -> str:
-    """The event's own time, else that of the log; RFC 3339."""
-    if delivery.event_time is not None:
-        return delivery.event_time
-    time_ms = delivery.event_time_ms
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote
 
@@ -55,6 +56,14 @@ def render_batch(form: Format, deliveries: Sequence[tuple[Delivery, str]], field
             items.append(b'{"id":%b,' % orjson.dumps(item.delivery_id) + _standard(item, event_time)[1:])
     content_type = CLOUDEVENTS_BATCH if form == "cloudevents" else "application/json"
     return Body(content_type, b"[" + b",".join(items) + b"]")
+
+
+def time_of(delivery: Delivery) -> str:
+    """The event's own time, else that of the log; RFC 3339."""
+    if delivery.event_time is not None:
+        return delivery.event_time
+    time_ms = delivery.event_time_ms
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _projected(delivery: Delivery, fields: Sequence[str] | None) -> Delivery:
