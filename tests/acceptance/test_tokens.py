@@ -29,7 +29,13 @@ CALLS: list[tuple[str, str, Any]] = [
     ("GET", "/deliveries", None),
     ("GET", "/deliveries?endpoint_id=ep", None),
     ("GET", "/deliveries/{delivery}", None),
+    ("GET", "/events/known/explain", None),
+    ("POST", "/deliveries/{delivery}/retry", None),
+    ("POST", "/endpoints/ep/replay", {"since_ms": 0}),
+    ("DELETE", "/endpoints/ep/replays/0-0", None),
 ]
+#: Ids in these paths, as the document names them.
+NAMED = {"/known": "/{event_id}", "/0-0": "/{replay_id}", "{delivery}": "{delivery_id}"}
 
 
 @pytest.fixture
@@ -50,7 +56,9 @@ def test_every_call_of_the_document_is_tried(stack: Stack, make_api: Callable[..
     tried = set()
     for verb, path, _ in CALLS:
         parts = path.partition("?")[0].replace("/ep", "/{endpoint_id}").replace("{endpoint_id}oints", "endpoints")
-        tried.add((verb, "/v1/tenants/{tenant}" + parts.replace("{delivery}", "{delivery_id}")))
+        for given, name in NAMED.items():
+            parts = parts.replace(given, name)
+        tried.add((verb, "/v1/tenants/{tenant}" + parts))
     assert described == tried
 
 
