@@ -24,6 +24,13 @@ class Command(click.Command):
         super().__init__(*words, **options)
         self.model = model
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it; a bad option ends the process with one line and status 2."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as problem:
+            fail(" ".join(problem.format_message().split()))
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The settings, from the model itself."""
         with formatter.section("Settings (environment variables, or a .env file)"):

@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 from plain import Api, Client, Receiver, tenant_name, until
 from stack import API_SECRET, SERVICES, Stack, free_port
+from tailing import tail
 
 from compose.kafka import LocalKafka
 
@@ -24,8 +25,16 @@ async def test_reads_go_on_and_writes_are_refused_while_kafka_is_away(tmp_path: 
         assert stack.command("topics").returncode == 0
         stack.start(*SERVICES, "gateway")
         stack.wait_ready(*SERVICES, "gateway")
-        async with Api(f"http://127.0.0.1:{stack.ports['gateway']}", token, tenant) as api:
+        async with (
+            Api(f"http://127.0.0.1:{stack.ports['gateway']}", token, tenant) as api,
+            tail(stack, tmp_path / "tail", "--tenant", tenant) as tailing,
+        ):
             await _outage(broker, stack, api, receiver, data)
+            # Whoever looks on from a terminal has been told, and has missed nothing.
+            assert tailing.said.count("tail.waiting") == tailing.said.count("tail.answered") >= 1
+            assert f"Kafka at {stack.kafka} does not answer" in tailing.said
+            await until(lambda: len(tailing.lines) >= 2, 10, "every result")
+            assert {"before", "after"} <= {line.split()[3] for line in tailing.lines}
     finally:
         stack.close()
         await asyncio.to_thread(broker.stop)
