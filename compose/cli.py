@@ -75,6 +75,14 @@ def topics() -> None:
         sys.exit(EXIT_DIFFERENT)
 
 
+@main.command(cls=Command, model=Settings)
+def asyncapi() -> None:
+    """Print the AsyncAPI 3.0 document of every topic; the gateway has it at /asyncapi.json."""
+    from handlers.gateway import asyncapi as described
+
+    click.echo(described.document(load(Settings)))
+
+
 @main.command(cls=Command, model=RouterSettings)
 def router() -> None:
     """Join events with subscriptions: events and changes in, deliveries out."""

@@ -15,7 +15,7 @@ VERIFICATION = "hookfold.verification"
 TEST = "hookfold.test"
 
 #: Header name of each field that is written as plain text, in the order they are written.
-_TEXT_HEADERS: tuple[tuple[str, str], ...] = (
+TEXT_HEADERS: tuple[tuple[str, str], ...] = (
     ("delivery-id", "delivery_id"),
     ("event-id", "event_id"),
     ("event-type", "event_type"),
@@ -35,8 +35,8 @@ _TEXT_HEADERS: tuple[tuple[str, str], ...] = (
     ("order-after", "order_after"),
     ("order-since-ms", "order_since_ms"),
 )
-_INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms", "order_place", "order_after", "order_since_ms"})
-_FIELD_OF = dict(_TEXT_HEADERS)
+INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms", "order_place", "order_after", "order_since_ms"})
+_FIELD_OF = dict(TEXT_HEADERS)
 
 
 class Delivery(Record):
@@ -84,7 +84,7 @@ class Delivery(Record):
         """The record headers, UTF-8; `decode` is the inverse."""
         written = [
             (header, str(value).encode())
-            for header, field in _TEXT_HEADERS
+            for header, field in TEXT_HEADERS
             if (value := getattr(self, field)) is not None
         ]
         if self.attributes:
@@ -98,7 +98,7 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Deliver
     try:
         for name, raw in headers:
             if field := _FIELD_OF.get(name):
-                fields[field] = int(raw) if field in _INTEGERS else raw.decode()
+                fields[field] = int(raw) if field in INTEGERS else raw.decode()
             elif name == "event-attributes":
                 fields["attributes"] = orjson.loads(raw)
         return Delivery.model_validate(fields)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from handlers.gateway import again, deliveries, endpoints, events, explaining, openapi, tokens
+from handlers.gateway import again, asyncapi, deliveries, endpoints, events, explaining, openapi, tokens
 from handlers.gateway.calls import Call
 from handlers.gateway.context import Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, as_problems, expected
@@ -37,7 +37,7 @@ def make(context: Context) -> web.Application:
     rate = Rate(context.settings.gateway_rate_per_s)
     for call in CALLS:
         app.router.add_route(call.method, call.path, _guarded(call, context, rate), expect_handler=expected)
-    _describe(app)
+    _describe(app, asyncapi.document(context.settings))
     return app
 
 
@@ -82,7 +82,7 @@ def _bearer(request: web.Request, secrets: tuple[str, ...]) -> tokens.Bearer:
         raise Refusal(Kind.UNAUTHORIZED, str(problem)) from None
 
 
-def _describe(app: web.Application) -> None:
+def _describe(app: web.Application, topics: bytes) -> None:
     document = openapi.document(CALLS)
     found = importlib.util.find_spec("swagger_ui")
     assert found is not None
@@ -91,6 +91,9 @@ def _describe(app: web.Application) -> None:
 
     async def described(request: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json")
+
+    async def topics_described(request: web.Request) -> web.Response:
+        return web.Response(body=topics, content_type="application/json")
 
     async def docs(request: web.Request) -> web.Response:
         headers = {"content-security-policy": _DOCS_POLICY}
@@ -103,6 +106,7 @@ def _describe(app: web.Application) -> None:
         return web.FileResponse(static / request.match_info["name"])
 
     app.router.add_get("/openapi.json", described)
+    app.router.add_get("/asyncapi.json", topics_described)
     app.router.add_get("/docs", docs)
     app.router.add_get("/docs/start.js", start)
     app.router.add_get("/docs/{name:swagger-ui-bundle\\.js|swagger-ui\\.css}", asset)
