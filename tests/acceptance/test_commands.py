@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "name", ["kafka", "topics", "router", "egress", "delayer", "gateway", "up", "demo", "seal", "token", "tail"]
+    "name",
+    ["kafka", "topics", "router", "egress", "delayer", "gateway", "up", "demo", "seal", "token", "tail", "asyncapi"],
 )
 def test_help_lists_the_settings_with_their_defaults(stack: Stack, name: str) -> None:
     shown = stack.command(name, "--help")
