@@ -11,7 +11,7 @@ from schemas import topics
 from schemas.api import CloudEvent, PlainEvent
 from schemas.changes import Change
 from schemas.deliveries import INTEGERS, TEXT_HEADERS, Delivery
-from schemas.endpoints import CatchUp, Covered, EndpointSettings, EndpointVersion
+from schemas.endpoints import EndpointRecord
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER
 from schemas.model import ID_PATTERN
 from schemas.results import ErrorKind, Result
@@ -81,10 +81,7 @@ def _generate() -> tuple[dict[str, Schema], dict[str, Schema]]:
         "CloudEvent": CloudEvent,
         "Change": Change,
         "Result": Result,
-        "EndpointVersion": EndpointVersion,
-        "EndpointSettings": EndpointSettings,
-        "CatchUp": CatchUp,
-        "Covered": Covered,
+        "EndpointRecord": EndpointRecord,
     }
     made, rest = TypeAdapter.json_schemas(
         [(name, "validation", TypeAdapter(model)) for name, model in wanted.items()],
@@ -96,6 +93,10 @@ def _generate() -> tuple[dict[str, Schema], dict[str, Schema]]:
 
 def _reference(name: str) -> Schema:
     return {"$ref": REFERENCE.format(model=name)}
+
+
+#: Fields of `EndpointRecord` that its value says in another way.
+_LAID_FLAT = frozenset({"partition", "current"})
 
 
 def _endpoint(found: Mapping[str, Schema]) -> tuple[Schema, Schema]:
@@ -110,15 +111,8 @@ def _endpoint(found: Mapping[str, Schema]) -> tuple[Schema, Schema]:
         "required": [name for name in version["required"] if name != "settings"],
         "dependencies": {"url": [name for name in settings["required"] if name != "url"]},
     }
-    own = {
-        "tenant": KEYS["tenant"],
-        "endpoint_id": KEYS["tenant"],
-        "version": {**_PLACE, "description": "`<partition>-<offset>` of its last change in `subscriptions`"},
-        "history": {"type": "array", "items": _reference("EndpointVersion"), "description": "older ones, oldest first"},
-        "catch_ups": {"type": "array", "items": _reference("CatchUp")},
-        "covered": {"type": "array", "items": _reference("Covered")},
-        "health_offset": {"type": "integer"},
-    }
+    own = {name: schema for name, schema in found["EndpointRecord"]["properties"].items() if name not in _LAID_FLAT}
+    own["version"] = {**_PLACE, "description": "`<partition>-<offset>` of its last change in `subscriptions`"}
     record = {
         **flat,
         "description": "An endpoint as it stands: its version of now laid flat, and what is still needed of older ones."

@@ -140,5 +140,6 @@ async def _changes(client: Client, tenant: str) -> None:
     await client.change(tenant, "secret.rotated", "good", secret="whsec_" + "MDEy" * 8, overlap_ms=60_000)
     await client.change(tenant, "endpoint.changed", "good", description="changed")
     await client.change(tenant, "endpoint.resumed", "paused", deliver_since_ms=1_700_000_000_000)
+    await client.change(tenant, "endpoint.replay_requested", "flaky", since_ms=1_700_000_000_000, event_types=["a.*"])
     await client.change(tenant, "endpoint.disabled", "dead", reason="operator")
     await client.change(tenant, "endpoint.unregistered", "good")

@@ -4,10 +4,11 @@ from typing import Any
 
 import orjson
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose import tail_view
+from compose import cli, tail_view
 from compose.tail_view import Wanted
 from schemas.results import ErrorKind, Result, Verdict
 
@@ -110,3 +111,22 @@ def test_every_result_is_read(result: Result) -> None:
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b"7", b'{"verdict":"dead"}', b'{"verdict":1}', b"\xff"])
 def test_what_is_not_a_result_is_none(value: bytes | None) -> None:
     assert tail_view.read(value) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--verdict", "lost"], "--verdict"),
+        (["--event-type", "a..b"], "--event-type"),
+        (["--since", "yesterday"], "--since"),
+        (["--count", "none"], "--count"),
+        (["--colour"], "--colour"),
+        (["--failed", "--verdict", "delivered"], "--failed"),
+    ],
+)
+def test_a_bad_option_is_one_clear_line_and_status_2(words: list[str], name: str) -> None:
+    ended = CliRunner().invoke(cli.main, ["tail", *words])
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert name in line

@@ -12,6 +12,7 @@ from schemas import shapes, topics
 from schemas.changes import Batch, OAuth2Auth, Payload, Retry, Subscription
 from schemas.deliveries import Delivery
 from schemas.endpoints import CatchUp, Covered, EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
+from schemas.model import Record
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import Settings
 from streams.core import outputs
@@ -54,7 +55,7 @@ SETTINGS = EndpointSettings(
     payload=Payload(fields=("data.id",)), batch=Batch(max_items=2, max_wait_ms=0), headers={"x-a": "b"},
     auth=OAuth2Auth(kind="oauth2", token_url="https://example.com/", client_id="i", client_secret="s"),
     retry=Retry(schedule=("5s",), jitter=0.5, client_errors="dead"), timeout_ms=1, rate_per_s=0.5, max_in_flight=1,
-    ordered_by="subject", description="d",
+    ordered_by="subject", description="d", verification="none", url_change="serve_old",
 )  # fmt: skip
 ACTIVE = EndpointVersion(
     valid_from_ms=1, offset=2, state=State.ACTIVE, since_ms=1, verified=True, waits=True, verifying=1, new_url="u",
@@ -62,8 +63,9 @@ ACTIVE = EndpointVersion(
 )  # fmt: skip
 GONE = EndpointVersion(valid_from_ms=5, offset=6, state=State.GONE, since_ms=5)
 FULL = EndpointRecord(
-    tenant="t", endpoint_id="e", partition=1, current=ACTIVE, history=(GONE, ACTIVE), health_offset=4,
-    catch_ups=(CatchUp(replay_id="r", since_ms=1, until_ms=2, next_offset=3, end_offset=4),),
+    tenant="t", endpoint_id="e", partition=1, current=ACTIVE, history=(GONE, ACTIVE), aside_offset=4,
+    catch_ups=(CatchUp(replay_id="r", kind="replay", since_ms=1, until_ms=2, event_types=("a.*",),
+                       verdicts=("dead",), rate_per_s=0.5, next_offset=3, end_offset=4),),
     covered=(Covered(replay_id="r", since_ms=1, until_ms=2),),
 )  # fmt: skip
 SOURCE = Source("hookfold.events", 3, 7, 1, b"\xff", b"{nope", [("content-type", b"text/plain")])
@@ -92,6 +94,11 @@ def test_results(result: Result) -> None:
 @given(delivery=DELIVERIES, result=RESULTS)
 def test_dead_letters(delivery: Delivery, result: Result) -> None:
     check(settling.dead_letter(delivery, result), "dead_letter")
+
+
+@pytest.mark.parametrize("record", [FULL, ACTIVE, SETTINGS, *FULL.catch_ups, *FULL.covered], ids=lambda one: type(one))
+def test_the_endpoint_that_is_tried_has_every_field_there_is(record: Record) -> None:
+    assert record.model_fields_set == set(type(record).model_fields)
 
 
 @pytest.mark.parametrize(
