@@ -46,6 +46,8 @@ def apply(
     before = record.current if record is not None and record.current.state is not State.GONE else None
     target = TRANSITIONS.get((before.state if before else None, change.type))
     if target is None:
+        if record is not None and isinstance(change, changes.EndpointFailing | changes.EndpointRecovered):
+            return record  # it went while the attempt was under way that this is said of
         return Refused(f"there is no endpoint {change.endpoint_id}", "missing")
     if _is_superseded(before, change, partition):
         assert record is not None

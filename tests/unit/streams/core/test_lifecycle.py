@@ -102,7 +102,11 @@ def test_every_change_in_every_state_leads_where_the_contract_says(before: State
 @pytest.mark.parametrize("made", [s for s in EVERY if s[0] != "endpoint.registered"], ids=lambda s: s[0])
 @pytest.mark.parametrize("before", [[], [REGISTERED, GONE]], ids=["never", "gone"])
 def test_a_change_for_an_endpoint_that_does_not_exist_is_rejected(before: list[Step], made: Step) -> None:
-    assert isinstance(step(fold(before), made, 9), Refused)
+    record = fold(before)
+    if record is not None and made in (FAILING, RECOVERED):  # our own word, of an attempt that was under way meanwhile
+        assert step(record, made, 9) is record
+    else:
+        assert isinstance(step(record, made, 9), Refused)
 
 
 @settings(max_examples=60)
