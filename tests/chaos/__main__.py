@@ -40,6 +40,8 @@ def main() -> int:
     print(f"events {len(observed.events)}, changes {len(observed.toggles)}, results {len(observed.results)}, "
           f"POSTs {len(observed.posts)}, of them repeated {checker.repeated_posts(observed)}, "
           f"latest retry {checker.latest_ms(observed)} ms")  # fmt: skip
+    for line in checker.describe(observed):
+        print(line)
     if observed.resumed_s:
         print(f"first result after Kafka's {len(observed.resumed_s)} returns: at the latest after "
               f"{max(observed.resumed_s):.1f} s")  # fmt: skip

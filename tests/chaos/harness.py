@@ -1,6 +1,7 @@
 """A run: load, faults, and what was observed. Talks to 127.0.0.1 only, and ends what it started by pid."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -9,23 +10,25 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from plain import Client, Post, Receiver
-from standardwebhooks.webhooks import WebhookVerificationError
+from plain import Client, Receiver, until
 
 from compose.kafka import LocalKafka
 from tests.chaos import plan, reading
-from tests.chaos.checker import Observed, Posted
+from tests.chaos.observed import Observed
 from tests.chaos.plan import Fault
 from tests.chaos.processes import Processes
+from tests.chaos.receiving import Absentee, Answering
 
-TENANTS = 24
 #: The load's own producer outlives every outage; Kafka drops what it sends twice.
 PATIENT_MS = 300_000
 #: A flood fills the buffers of whoever has to write it on.
 FLOOD_EVENTS = 400
 FLOOD_BYTES = 20_000
 STROKE_S = (0.1, 0.9)
+#: Nothing has come for so long at the end: longer than a session and any wait of the schedule; and longer than the
+#: latter alone, where every first endpoint has all its ends, for then no partition is without a holder.
 QUIET_S = 10.0
+SHORT_QUIET_S = 5.5
 
 
 class Run:
@@ -36,6 +39,7 @@ class Run:
         processes: Processes,
         client: Client,
         broker: LocalKafka | None,
+        absentee: Absentee,
         observed: Observed,
         say: Callable[[str], None],
     ) -> None:
@@ -44,7 +48,9 @@ class Run:
         self._processes = processes
         self._client = client
         self._broker = broker
+        self._absentee = absentee
         self._observed = observed
+        self._absences: list[asyncio.Task[None]] = []
 
     async def suffer(self, fault: Fault) -> None:
         """One fault; afterwards everything runs as before."""
@@ -67,6 +73,8 @@ class Run:
                 await self._stutter(fault.for_s)
             case "flood":
                 await self._flood(fault.for_s)
+            case "away":
+                self._absences.append(asyncio.create_task(self._be_away(fault.for_s)))
         self.done[
             f"{fault.kind} {fault.service}".strip() + (f" {fault.for_s:g} s" if "stop" in fault.kind else "")
         ] += 1
@@ -74,6 +82,20 @@ class Run:
         self.done["ended by itself"] += len(ended)
         for line in ended:
             self._say(line)
+
+    async def _be_away(self, for_s: float) -> None:
+        since_ms = int(time.time() * 1000)
+        await self._absentee.go()
+        await asyncio.sleep(for_s)
+        await self._absentee.come()
+        self._observed.receiver_away_ms.append((since_ms, int(time.time() * 1000)))
+
+    async def presence(self) -> float:
+        """Wait until no receiver is away. Returns when each has been asked again, in monotonic seconds."""
+        await asyncio.gather(*self._absences)
+        longest_ms = max((end - since for since, end in self._observed.receiver_away_ms), default=0)
+        ended_ms = max((end for _, end in self._observed.receiver_away_ms), default=0)
+        return time.monotonic() + ended_ms / 1_000 - time.time() + longest_ms / 1_000 + QUIET_S
 
     async def _absence(self, fault: Fault) -> None:
         assert self._broker is not None, "this run has no Kafka of its own"
@@ -92,8 +114,8 @@ class Run:
     async def _stutter(self, for_s: float) -> None:
         """Kafka stands still again and again, as one whose disk does."""
         assert self._broker is not None, "this run has no Kafka of its own"
-        until = time.monotonic() + for_s
-        while time.monotonic() < until:
+        end = time.monotonic() + for_s
+        while time.monotonic() < end:
             os.kill(self._broker.pid, signal.SIGSTOP)
             try:
                 await asyncio.sleep(random.uniform(*STROKE_S))
@@ -107,7 +129,13 @@ class Run:
         number = sum(1 for name in self._observed.acknowledged if name.startswith("flood"))
         sending = [
             asyncio.create_task(
-                send_event(self._client, self._observed, f"t{n % TENANTS}", f"flood{number + n}", "x" * FLOOD_BYTES)
+                send_event(
+                    self._client,
+                    self._observed,
+                    plan.TENANTS[n % len(plan.TENANTS)],
+                    f"flood{number + n}",
+                    {"line": f"l{n % plan.LINES}", "fill": "x" * FLOOD_BYTES},
+                )
             )
             for n in range(FLOOD_EVENTS)
         ]
@@ -131,44 +159,44 @@ async def run(
     instances: int = 2,
     mutant: str | None = None,
     delay_s: float = 0.05,
+    settle: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Observed, Counter[str]]:
     """Load for `length_s` under the schedule's faults, then wait for every end. What was seen, and faults by kind.
 
-    `delay_s`: how long the receiver thinks, so that something is always under way.
+    `delay_s`: how long the receivers think, so that something is always under way. `settle` False: do not wait for
+    the ends; what has none by then counts as lost.
     """
     prefix = f"chaos-{os.getpid()}-{seed}-{time.monotonic_ns() % 10**6}."
     processes = Processes(kafka, prefix, folder, instances, mutant)
     observed = Observed()
+    answering = Answering(observed)
+    absentee = Absentee(answering, delay_s)
     await asyncio.to_thread(processes.start_all)
+    await absentee.come()
     try:
         async with Receiver() as receiver, Client(kafka, prefix, PATIENT_MS) as client:
-            receiver.answers["/in"] = lambda post: _answer(post, observed)
+            receiver.answers["/in"] = answering
             receiver.delay_s = delay_s
             await client.follow("results")
-            running = Run(processes, client, broker, observed, say)
+            running = Run(processes, client, broker, absentee, observed, say)
+            urls = dict.fromkeys(plan.TENANTS, receiver.url + "/in")
+            urls |= dict.fromkeys(plan.AWAY_TENANTS, absentee.url)
+            await _begin(client, urls, observed)
             began = time.monotonic()
-            loading = asyncio.create_task(_load(client, receiver.url + "/in", observed, seed, began + length_s))
+            loading = asyncio.create_task(_load(client, urls, observed, seed, began + length_s))
             for fault in schedule:
                 await asyncio.sleep(max(0.0, began + fault.at_s - time.monotonic()))
                 say(f"{fault.at_s:6.1f} s  {fault.kind:10} {fault.service} {fault.index} {fault.for_s:g} s")
                 await running.suffer(fault)
             await loading
-            await _settle(client)
+            if settle:
+                await _settle(client, observed, await running.presence())
         await reading.fill(kafka, prefix, observed)
     finally:
+        await absentee.go()
         await asyncio.to_thread(processes.close)
     return observed, running.done
-
-
-def _answer(post: Post, observed: Observed) -> int:
-    webhook_id, attempt = post.headers["webhook-id"], int(post.headers["webhook-attempt"])
-    try:
-        post.verify()
-    except WebhookVerificationError:
-        observed.bad_signatures += 1
-    observed.posts.append(Posted(webhook_id, attempt, int(post.query.get("number", 0))))
-    return plan.answer(webhook_id, attempt)
 
 
 async def send_event(client: Client, observed: Observed, tenant: str, name: str, data: object) -> None:
@@ -177,34 +205,49 @@ async def send_event(client: Client, observed: Observed, tenant: str, name: str,
     observed.acknowledged.add(name)
 
 
-async def _load(client: Client, url: str, observed: Observed, seed: int, until: float) -> None:
+async def _begin(client: Client, urls: dict[str, str], observed: Observed) -> None:
+    """Register the first endpoints, and wait until every partition is worked on: it is then that faults count."""
+    for tenant, url in urls.items():
+        await client.register(tenant, "steady", url, **plan.shape_of(tenant).settings)
+    await asyncio.sleep(0.05)
+    for tenant in urls:
+        await send_event(client, observed, tenant, f"first-{tenant}", {"line": "l0"})
+    await until(lambda: len({r.key for r in client.records["results"]}) == len(urls), 60, "a result for each endpoint")
+
+
+async def _load(client: Client, urls: dict[str, str], observed: Observed, seed: int, end: float) -> None:
     """Events at some 100/s, and second endpoints that come and go between them, each time at another URL."""
     draw = random.Random(seed)
-    tenants = [f"t{number}" for number in range(TENANTS)]
-    on = dict.fromkeys(tenants, False)
-    for tenant in tenants:
-        await client.register(tenant, "steady", url)
-    await asyncio.sleep(0.05)
+    tenants = list(urls)
+    on = dict.fromkeys(plan.TENANTS, False)
     number = registrations = 0
-    while time.monotonic() < until:
+    while time.monotonic() < end:
         tenant = draw.choice(tenants)
-        if draw.random() < 0.15:
+        if tenant in on and draw.random() < 0.15:
             on[tenant] = not on[tenant]
             if on[tenant]:
                 registrations += 1
-                await client.register(tenant, "toggled", f"{url}?number={registrations}")
+                url = f"{urls[tenant]}?number={registrations}"
+                await client.register(tenant, "toggled", url, **plan.shape_of(tenant).settings)
             else:
                 await client.change(tenant, "endpoint.unregistered", "toggled")
-        await send_event(client, observed, tenant, f"e{number}", number)
+        data = {"line": f"l{draw.randrange(plan.LINES)}", "n": number}
+        await send_event(client, observed, tenant, f"e{number}", data)
         number += 1
         await asyncio.sleep(0.005)
 
 
-async def _settle(client: Client, timeout_s: float = 120.0) -> None:
-    """Wait until nothing has come for a while: longer than the longest wait of the schedule and a session."""
-    until = time.monotonic() + timeout_s
-    count, since = -1, time.monotonic()
-    while time.monotonic() < until and time.monotonic() - since < QUIET_S:
-        if len(client.records["results"]) != count:
-            count, since = len(client.records["results"]), time.monotonic()
-        await asyncio.sleep(0.5)
+async def _settle(client: Client, observed: Observed, not_before: float, timeout_s: float = 120.0) -> None:
+    """Wait until nothing has come for a while. `not_before`: monotonic seconds."""
+    end = max(time.monotonic(), not_before) + timeout_s
+    ends, count, since = set[str](), 0, time.monotonic()
+    while (now := time.monotonic()) < end:
+        records = client.records["results"]
+        if len(records) != count:
+            told = [json.loads(record.value) for record in records[count:]]
+            count, since = count + len(told), now
+            ends |= {one["event_id"] for one in told if one["verdict"] != "retrying" and one["endpoint_id"] == "steady"}
+        quiet_s = SHORT_QUIET_S if ends >= observed.acknowledged else QUIET_S
+        if now >= not_before and now - since > quiet_s:
+            return
+        await asyncio.sleep(0.25)

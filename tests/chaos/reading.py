@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.chaos.checker import Observed, Sent
+from tests.chaos.observed import Observed, Sent
 
 
 async def read_all(kafka: str, topic: str) -> list[Any]:
@@ -30,10 +30,13 @@ async def read_all(kafka: str, topic: str) -> list[Any]:
 async def fill(kafka: str, prefix: str, observed: Observed) -> None:
     """Put events, changes and results of a run into `observed`."""
     for record in await read_all(kafka, prefix + "events"):
-        observed.events.append(Sent(record.key.decode(), json.loads(record.value)["id"], record.timestamp))
+        event = json.loads(record.value)
+        if not event["type"].startswith("hookfold."):  # what tenants are told of their endpoints; nobody subscribes
+            line = event["data"]["line"]
+            observed.events.append(Sent(record.key.decode(), event["id"], record.timestamp, line=line))
     for record in await read_all(kafka, prefix + "subscriptions"):
         change = json.loads(record.value)
-        if change["endpoint_id"] == "toggled":
+        if change["endpoint_id"] == "toggled" and change["type"] in ("endpoint.registered", "endpoint.unregistered"):
             number = int(parse_qs(urlsplit(change.get("url", "")).query).get("number", ["0"])[0])
             observed.toggles.append(Sent(record.key.decode(), "on" if number else "off", record.timestamp, number))
     observed.results = [json.loads(record.value) for record in await read_all(kafka, prefix + "results")]
