@@ -3,10 +3,13 @@
 import asyncio
 import secrets
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from compose import cli
+from handlers.egress.turns import Turns
 from handlers.egress.work import EgressWork
+from handlers.wire import batching
 from streams.lane.group import LaneGroup
 from streams.lane.transactor import Transactor
 from streams.router.work import RouterWork
@@ -55,7 +58,45 @@ def no_barrier() -> None:
     RouterWork.passed = late_passed  # type: ignore[method-assign]
 
 
-MUTANTS = {"commits-too-early": commits_too_early, "no-fence": no_fence, "no-barrier": no_barrier}
+def empty_book() -> None:
+    """The egress forgets, when it opens a partition, what `ordering` says of the lines."""
+    load = Turns.load
+
+    async def forgetful(self: Turns, *, fresh: bool) -> None:
+        (end,) = (await self._log.stable_ends([self._place])).values()
+        self._position = end
+        await load(self, fresh=fresh)
+
+    Turns.load = forgetful  # type: ignore[method-assign]
+
+
+def impatient() -> None:
+    """What fails lets those behind it go, as if it were over."""
+    finish = EgressWork._finish_ordered
+
+    def hasty(self: EgressWork, item: Any, made: Any, due_ms: int | None) -> None:
+        finish(self, item, made, None)
+
+    EgressWork._finish_ordered = hasty  # type: ignore[method-assign]
+
+
+def every_item_accepted() -> None:
+    """A 2xx accepts every item of a batch, whatever its body says."""
+
+    def deaf(deliveries: Sequence[Any], outcome: Any, body: bytes) -> list[Any]:
+        return [outcome] * len(deliveries)
+
+    batching.outcomes = deaf
+
+
+MUTANTS = {
+    "commits-too-early": commits_too_early,
+    "no-fence": no_fence,
+    "no-barrier": no_barrier,
+    "empty-book": empty_book,
+    "impatient": impatient,
+    "every-item-accepted": every_item_accepted,
+}
 
 if __name__ == "__main__":
     MUTANTS[sys.argv[1]]()

@@ -58,6 +58,9 @@ async def test_no_promise_is_broken_by_faults_of_any_kind(tmp_path: Path) -> Non
             (Fault(3, "zombie", "egress", 0, 9.0), Fault(13, "zombie", "router", 0, 9.0)),
             {"doubled results"},
         ),
+        ("empty-book", (Fault(4, "term", "egress", 0), Fault(7, "term", "egress", 1)), {"overtaken"}),
+        ("impatient", (), {"overtaken"}),
+        ("every-item-accepted", (), {"wrong verdict"}),
     ],
 )
 async def test_the_checker_sees_a_guard_that_is_missing(
