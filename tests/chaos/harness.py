@@ -29,6 +29,8 @@ STROKE_S = (0.1, 0.9)
 #: latter alone, where every first endpoint has all its ends, for then no partition is without a holder.
 QUIET_S = 10.0
 SHORT_QUIET_S = 5.5
+#: Lines get nothing more for so long before the end: they take the longest.
+LINES_REST_S = 8.0
 
 
 class Run:
@@ -134,7 +136,7 @@ class Run:
                     self._observed,
                     plan.TENANTS[n % len(plan.TENANTS)],
                     f"flood{number + n}",
-                    {"line": f"l{n % plan.LINES}", "fill": "x" * FLOOD_BYTES},
+                    {"line": f"l{n // len(plan.TENANTS) % plan.LINES}", "fill": "x" * FLOOD_BYTES},
                 )
             )
             for n in range(FLOOD_EVENTS)
@@ -184,7 +186,8 @@ async def run(
             urls |= dict.fromkeys(plan.AWAY_TENANTS, absentee.url)
             await _begin(client, urls, observed)
             began = time.monotonic()
-            loading = asyncio.create_task(_load(client, urls, observed, seed, began + length_s))
+            lines_end = began + length_s - (LINES_REST_S if settle else 0.0)
+            loading = asyncio.create_task(_load(client, urls, observed, seed, began + length_s, lines_end))
             for fault in schedule:
                 await asyncio.sleep(max(0.0, began + fault.at_s - time.monotonic()))
                 say(f"{fault.at_s:6.1f} s  {fault.kind:10} {fault.service} {fault.index} {fault.for_s:g} s")
@@ -215,14 +218,21 @@ async def _begin(client: Client, urls: dict[str, str], observed: Observed) -> No
     await until(lambda: len({r.key for r in client.records["results"]}) == len(urls), 60, "a result for each endpoint")
 
 
-async def _load(client: Client, urls: dict[str, str], observed: Observed, seed: int, end: float) -> None:
-    """Events at some 100/s, and second endpoints that come and go between them, each time at another URL."""
+async def _load(
+    client: Client, urls: dict[str, str], observed: Observed, seed: int, end: float, lines_end: float
+) -> None:
+    """Events at some 100/s, and second endpoints that come and go between them, each time at another URL.
+
+    `end`, and `lines_end` for tenants with lines: monotonic seconds.
+    """
     draw = random.Random(seed)
     tenants = list(urls)
     on = dict.fromkeys(plan.TENANTS, False)
     number = registrations = 0
-    while time.monotonic() < end:
+    while (now := time.monotonic()) < end:
         tenant = draw.choice(tenants)
+        if now > lines_end and plan.shape_of(tenant).has_lines:
+            continue
         if tenant in on and draw.random() < 0.15:
             on[tenant] = not on[tenant]
             if on[tenant]:
