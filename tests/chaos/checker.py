@@ -123,9 +123,10 @@ def repeated_posts(observed: Observed) -> int:
     return len(observed.posts) - len({(post.delivery_id, post.batch_id, post.attempt) for post in observed.posts})
 
 
-def latest_ms(observed: Observed) -> int:
-    """How late the latest retry was, the absence of Kafka and of its receiver not counted."""
-    own = _by_delivery(observed).values()
+def latest_ms(observed: Observed, *, away: bool = False) -> int:
+    """How late the latest retry was, the absence of Kafka and of its receiver not counted. `away`: of the deliveries to
+    a receiver that is away at times; else, of the others."""
+    own = [one for one in _by_delivery(observed).values() if (one[0]["tenant"] in plan.AWAY_TENANTS) == away]
     return max((late for results in own for late in _lateness_ms(results, observed)), default=0)
 
 
@@ -140,7 +141,8 @@ def describe(observed: Observed) -> list[str]:
         f"{in_lines.waited}",
         f"batches {sent.requests}, items {sent.items}, failed as a whole {sent.failed_whole}, in part "
         f"{sent.failed_in_part}",
-        f"absences of a receiver {len(observed.receiver_away_ms)}, attempts that found nobody {unreached}",
+        f"absences of a receiver {len(observed.receiver_away_ms)}, attempts that found nobody {unreached}, "
+        f"latest retry besides {latest_ms(observed, away=True)} ms",
     ]
 
 
