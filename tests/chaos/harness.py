@@ -25,10 +25,10 @@ PATIENT_MS = 300_000
 FLOOD_EVENTS = 400
 FLOOD_BYTES = 20_000
 STROKE_S = (0.1, 0.9)
-#: Nothing has come for so long at the end: longer than a session and any wait of the schedule; and longer than the
-#: latter alone, where every first endpoint has all its ends, for then no partition is without a holder.
+#: Nothing has come for so long at the end: longer than a session and any wait of the schedule; and longer than a wait
+#: or a deferral alone, where every first endpoint has all its ends, for then no partition is without a holder.
 QUIET_S = 10.0
-SHORT_QUIET_S = 5.5
+SHORT_QUIET_S = 7.5
 #: Lines get nothing more for so long before the end: they take the longest.
 LINES_REST_S = 8.0
 
