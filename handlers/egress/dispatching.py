@@ -28,6 +28,7 @@ class Dispatcher:
         self, settings: EgressSettings, attempt: Callable[[list[Item], EndpointQueue], Awaitable[Report | None]]
     ) -> None:
         self._settings = settings
+        self._tiers_ms = tuple(settings.tiers_ms.values())
         self._attempt = attempt
         self._queues: dict[bytes, EndpointQueue] = {}
         #: Those of them that have had batches.
@@ -42,9 +43,14 @@ class Dispatcher:
         return self._bytes >= self._settings.queue_bytes
 
     def crowded(self, key: bytes) -> bool:
-        """True while an endpoint's queue is at its bound: a quick receiver will have emptied it in a moment."""
+        """True while an endpoint's queue is at its bound, and a quick receiver will have emptied it in a moment.
+
+        For one that turns out to be slow its partition does not wait: what comes to it is put off.
+        """
         queue = self._queues.get(key)
-        return queue is not None and len(queue) >= self._settings.endpoint_queue
+        if queue is None or len(queue) < self._settings.endpoint_queue:
+            return False
+        return admission.may_wait(queue.load(time.monotonic()))
 
     def attempt_ms(self, key: bytes) -> float:
         """How long an attempt of the endpoint takes."""
@@ -58,14 +64,13 @@ class Dispatcher:
         if queue is None:
             queue = self._queues[key] = EndpointQueue(self._settings.endpoint_in_flight)
         queue.know(version, self._settings.endpoint_in_flight, self._settings.in_flight)
-        if (open_s := queue.breaker.wait_s(now)) > 0:
-            item.owner.put_off(item, int(open_s * 1_000) + 1, "breaker")
+        if queue.breaker.wait_s(now) > 0:
+            item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), "breaker")
             return
         if queue.batch is not None:
             self._batched[key] = queue
-        load = queue.load(now)
-        if not admission.may_wait(load):
-            item.owner.put_off(item, admission.deferral_ms(load), "queue")
+        if not admission.may_wait(queue.load(now)):
+            item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), "queue")
             return
         item.queued_at = now
         queue.put(item)
@@ -132,20 +137,19 @@ class Dispatcher:
             await asyncio.sleep(SWEEP_S)
             now = time.monotonic()
             for key, queue in list(self._queues.items()):
-                load = queue.load(now)
                 batch_ms = queue.batch.max_wait_ms if queue.batch is not None else 0
                 latest = now - (admission.MAX_WAIT_MS + batch_ms) / 1_000
-                self._put_off(queue, admission.deferral_ms(load), "wait", before=latest)
+                self._put_off(queue, now, "wait", before=latest)
                 if not len(queue) and not queue.in_flight and queue.may_be_forgotten(now):
                     del self._queues[key]
                     self._batched.pop(key, None)
             self.pump()
 
-    def _put_off(self, queue: EndpointQueue, for_ms: int, cause: str, before: float = math.inf) -> None:
+    def _put_off(self, queue: EndpointQueue, now: float, cause: str, before: float = math.inf) -> None:
         """Put off what has been queued since before that time."""
         for item in queue.take_if(lambda item: item.queued_at < before):
             self._count(item, -1)
-            item.owner.put_off(item, for_ms, cause)
+            item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), cause)
 
     async def _run(self, key: bytes, queue: EndpointQueue, items: list[Item]) -> None:
         report: Report | None = None
@@ -159,8 +163,8 @@ class Dispatcher:
                 metrics.BREAKERS.inc()
             for item in items:
                 self._count(item, -1)
-            if (open_s := queue.breaker.wait_s(now)) > 0:
-                self._put_off(queue, int(open_s * 1_000) + 1, "breaker")
+            if queue.breaker.wait_s(now) > 0:
+                self._put_off(queue, now, "breaker")
             self._mark_ready(key, queue)
             asyncio.get_running_loop().call_soon(self.pump)
 

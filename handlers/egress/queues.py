@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,8 @@ RETRY_SHARE = 5
 FIRST_GUESS_MS = 20.0
 #: What an endpoint without deliveries failed at is known for so long.
 MEMORY_S = 900.0
+#: So many deliveries come back just when the breaker may close, to find out whether it does.
+SCOUTS = 10
 #: Of a batch that sets no bound of its own.
 MAX_BATCH_BYTES = 4 * 1_048_576
 
@@ -75,6 +77,8 @@ class EndpointQueue:
         self._turns = 0
         self._service_ms = FIRST_GUESS_MS
         self._ended_at = 0.0
+        self._away_since: float | None = None
+        self._scouts = 0
         self._started: dict[Item, float] = {}
         self._bucket = Bucket()
 
@@ -103,7 +107,7 @@ class EndpointQueue:
         self.batch = settings.batch if settings is not None else None
         if version is not None and version.offset != self._of:
             if self._of is not None:
-                self.breaker, self.health = Breaker(), Health()
+                self.breaker, self.health, self._away_since = Breaker(), Health(), None
             self._of = version.offset
 
     def load(self, now: float) -> Load:
@@ -111,7 +115,20 @@ class EndpointQueue:
         oldest_ms = (now - min(self._started.values())) * 1_000 if self._started else 0.0
         queued = len(self) // (self.batch.max_items if self.batch is not None else 1)
         limit = self.limit if self.breaker.is_closed else 1
-        return Load(queued, max(self._service_ms, oldest_ms), limit, self.rate_per_s, self.breaker.failures)
+        away_ms = (now - self._away_since) * 1_000 if self._away_since is not None else 0.0
+        return Load(queued, max(self._service_ms, oldest_ms), limit, self.rate_per_s, away_ms)
+
+    def deferral_ms(self, now: float, tiers_ms: Sequence[int]) -> int:
+        """For how long one more delivery is put off.
+
+        While the breaker is open a few scouts are, to its end; of the others it does not matter just when they come,
+        only how often.
+        """
+        rest_ms = int(self.breaker.wait_s(now) * 1_000) + 1
+        if rest_ms > 1 and self._scouts < SCOUTS:
+            self._scouts += 1
+            return rest_ms
+        return admission.on_tiers(max(admission.deferral_ms(self.load(now)), rest_ms), tiers_ms)
 
     def put(self, item: Item) -> None:
         """To the end of the line."""
@@ -165,7 +182,12 @@ class EndpointQueue:
             self._service_ms += ((now - started) * 1_000 - self._service_ms) * 0.2
             # A replay of what is old says nothing against who takes what is new.
             self.breaker.end(report, now, counts=item.delivery.replay_id is None)
+            self._scouts = 0
             unavailable = report.ending is Ending.UNAVAILABLE
+            if not unavailable:
+                self._away_since = None
+            elif self._away_since is None:
+                self._away_since = started
             self._window = admission.next_window(self._window, self.limit, failed=unavailable)
 
     def may_be_forgotten(self, now: float) -> bool:

@@ -1,13 +1,17 @@
 """Whether a delivery may wait in memory for its endpoint, or is put off to a retry topic."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: What cannot start within this time is deferred, so that the partition moves on.
 MAX_WAIT_MS = 5_000
 MIN_DEFERRAL_MS = 5_000
 MAX_DEFERRAL_MS = 300_000
-#: A deferral doubles with so many failures in a row.
-FAILURES_A_STEP = 10
+#: What is owed to an endpoint that is away is looked at again after this share of the time that it has been away. If it
+#: were every few seconds, what waits would soon cost more than what can be delivered.
+AWAY_SHARE = 0.5
+#: A deferral may be so much shorter or longer than it ought to be.
+FACTOR = 3.0
 #: How many attempts at a time an endpoint gets before it has answered once.
 FIRST_WINDOW = 2.0
 
@@ -26,15 +30,15 @@ class Load:
     """An endpoint as it is now.
 
     `queued`: deliveries before this one; `service_ms`: how long an attempt takes, at least as long as the oldest one in
-    flight already does; `limit`: attempts at a time; `rate_per_s`: its own limit, if any; `failures`: attempts that
-    failed in a row.
+    flight already does; `limit`: attempts at a time; `rate_per_s`: its own limit, if any; `away_ms`: since when it has
+    taken nothing that it was sent, 0 where the last attempt found it.
     """
 
     queued: int
     service_ms: float
     limit: int
     rate_per_s: float | None = None
-    failures: int = 0
+    away_ms: float = 0.0
 
 
 def expected_wait_ms(load: Load) -> float:
@@ -51,6 +55,14 @@ def may_wait(load: Load) -> bool:
 
 
 def deferral_ms(load: Load) -> int:
-    """For how long to put it off: as long as it would wait, and longer with every failure in a row."""
-    backoff_ms = MIN_DEFERRAL_MS * 2 ** min(load.failures // FAILURES_A_STEP, 10)
-    return int(min(MAX_DEFERRAL_MS, max(MIN_DEFERRAL_MS, expected_wait_ms(load), backoff_ms)))
+    """For how long to put it off: as long as it would wait, and longer the longer its endpoint has been away."""
+    return int(min(MAX_DEFERRAL_MS, max(MIN_DEFERRAL_MS, expected_wait_ms(load), load.away_ms * AWAY_SHARE)))
+
+
+def on_tiers(deferral_ms: int, tiers_ms: Iterable[int]) -> int:
+    """The tier that is nearest, where one is about as long: a deferral of exactly one tier is one move.
+
+    Two tiers of 30 s would often be one of them and five of 5 s: the way to the log takes of the second one's time.
+    """
+    factor, chosen = min((max(ms / deferral_ms, deferral_ms / ms), ms) for ms in tiers_ms)
+    return chosen if factor < FACTOR else deferral_ms

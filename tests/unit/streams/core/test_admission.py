@@ -1,4 +1,4 @@
-"""A delivery waits in memory only where its turn comes soon; everything else is put off, longer after failures."""
+"""A delivery waits in memory only where its turn comes soon; all else is put off, longer where its endpoint is away."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ LOADS = st.builds(
     service_ms=st.floats(0, 600_000),
     limit=st.integers(1, 10_000),
     rate_per_s=st.one_of(st.none(), st.floats(0, 10**6, exclude_min=True)),
-    failures=st.integers(0, 10**9),
+    away_ms=st.floats(0, 10**9),
 )
 
 
@@ -36,10 +36,34 @@ def test_a_longer_queue_never_shortens_the_wait(load: Load, more: int) -> None:
 
 
 @settings(max_examples=80)
-@given(LOADS, st.integers(0, 10_000))
-def test_more_failures_never_shorten_the_deferral(load: Load, more: int) -> None:
-    worse = dataclasses.replace(load, failures=load.failures + more)
+@given(LOADS, st.floats(0, 10**9))
+def test_a_longer_absence_never_shortens_the_deferral(load: Load, more_ms: float) -> None:
+    worse = dataclasses.replace(load, away_ms=load.away_ms + more_ms)
     assert admission.deferral_ms(worse) >= admission.deferral_ms(load)
+
+
+TIERS_MS = [1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000]
+
+
+@given(st.integers(1, 10**8))
+def test_a_deferral_on_tiers_is_about_as_long(deferral_ms: int) -> None:
+    assert deferral_ms / 3 <= admission.on_tiers(deferral_ms, TIERS_MS) <= deferral_ms * 3
+
+
+def test_and_mostly_one_move() -> None:
+    on_tiers = {ms: admission.on_tiers(ms, TIERS_MS) for ms in (300, 5_001, 9_000, 37_000, 70_000, 200_000, 300_000)}
+    assert list(on_tiers.values()) == [300, 5_000, 5_000, 30_000, 120_000, 120_000, 600_000]
+    assert admission.on_tiers(300_000, [1_000, 5_000]) == 300_000
+
+
+def test_what_waits_for_an_endpoint_that_is_away_is_looked_at_a_few_times_and_not_all_the_time() -> None:
+    """Ten minutes of a delivery that came when its endpoint had been away for a second."""
+    away_ms, looks = 1_000, 0
+    while away_ms < 600_000:
+        load = Load(queued=0, service_ms=15_000, limit=1, away_ms=away_ms)
+        away_ms += admission.on_tiers(admission.deferral_ms(load), TIERS_MS)
+        looks += 1
+    assert looks <= 15
 
 
 @settings(max_examples=60)

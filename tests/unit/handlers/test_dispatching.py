@@ -1,0 +1,106 @@
+"""What is put off, for how long, and what a partition waits for."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import TopicPartition
+
+from handlers.egress import dispatching
+from handlers.egress.dispatching import Dispatcher
+from handlers.egress.queues import SCOUTS, EndpointQueue, Item
+from schemas.deliveries import Delivery
+from schemas.settings import EgressSettings
+from streams.core.breaking import OPEN_AFTER, Ending, Report
+
+KEY = b"t/e"
+PLACE = TopicPartition("deliveries", 0)
+
+
+class Owner:
+    """A lane that notes what is put off, and for how long (ms)."""
+
+    def __init__(self) -> None:
+        self.waits: list[tuple[str, int]] = []
+
+    def may_start(self) -> bool:
+        return True
+
+    def put_off(self, item: Item, for_ms: int, cause: str) -> None:
+        self.waits.append((cause, for_ms))
+
+
+class Clock:
+    """Monotonic time that a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000.0
+        monkeypatch.setattr(dispatching, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def item(owner: Owner, number: int = 0) -> Item:
+    delivery = Delivery(
+        delivery_id=str(number), event_id="e", event_type="a", tenant="t", endpoint_id="e", endpoint_version="0-0",
+        event_time_ms=0,
+    )  # fmt: skip
+    return Item(delivery, PLACE, number, owner)
+
+
+async def fails(items: list[Item], queue: EndpointQueue) -> Report | None:
+    return Report(Ending.UNAVAILABLE)
+
+
+async def test_a_partition_waits_for_a_quick_receiver_and_not_for_one_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, owner = Clock(monkeypatch), Owner()
+    over = asyncio.Event()
+
+    async def hangs(items: list[Item], queue: EndpointQueue) -> Report | None:
+        await over.wait()
+        return None
+
+    dispatcher = Dispatcher(EgressSettings(endpoint_queue=100, endpoint_in_flight=1), hangs)
+    for number in range(200):
+        dispatcher.offer(KEY, item(owner, number), None)
+    assert dispatcher.crowded(KEY)
+    clock.now += 2.0
+    assert not dispatcher.crowded(KEY)
+    dispatcher.offer(KEY, item(owner), None)
+    assert [cause for cause, _ in owner.waits] == ["queue"]
+    dispatcher.forget(owner)
+    over.set()
+    await asyncio.sleep(0.01)
+
+
+async def test_while_a_breaker_is_open_a_few_come_back_at_its_end_and_the_others_when_it_is_cheap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, owner = Clock(monkeypatch), Owner()
+    dispatcher = Dispatcher(EgressSettings(endpoint_in_flight=1), fails)
+    for number in range(OPEN_AFTER):
+        dispatcher.offer(KEY, item(owner, number), None)
+    await asyncio.sleep(0.01)
+    assert owner.waits == []
+    clock.now += 1.3
+    for number in range(50):
+        dispatcher.offer(KEY, item(owner, number), None)
+    assert owner.waits == [("breaker", 3_701)] * SCOUTS + [("breaker", 5_000)] * (50 - SCOUTS)
+
+
+async def test_what_waits_for_an_endpoint_that_stays_away_is_put_off_for_longer_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, owner = Clock(monkeypatch), Owner()
+    dispatcher = Dispatcher(EgressSettings(endpoint_in_flight=1), fails)
+    last = []
+    for number in range(2_000):
+        clock.now += 1.0
+        dispatcher.offer(KEY, item(owner, number), None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if number in (60, 300, 1_999):
+            for _ in range(SCOUTS):
+                dispatcher.offer(KEY, item(owner), None)
+            last.append(owner.waits[-1][1])
+    assert last == [30_000, 120_000, 600_000]
