@@ -7,6 +7,7 @@ their cost is measured), BENCH_DRAIN_S (how long all of them may take to be deli
 import asyncio
 import json
 import os
+import random
 import socket
 import time
 from collections import Counter
@@ -29,6 +30,8 @@ DRAIN_S = float(os.environ.get("BENCH_DRAIN_S", "900"))
 WARM_EVENTS = 5_000
 PROBES = 50
 PROBE_S = 20.0
+#: An event that comes right after another waits for the next transaction; these do not.
+PAUSE_S = (0.2, 0.4)
 SETTLE_S = 10.0
 READ_S = 60.0
 TENANT = "t"
@@ -69,6 +72,7 @@ async def probe(sender: Sender, receiver: Receiver) -> list[float]:
     taken: list[float] = []
     seen = len(await receiver.arrivals())
     for _ in range(PROBES):
+        await asyncio.sleep(random.uniform(*PAUSE_S))
         number, until = await sender.send(NEAR), time.monotonic() + PROBE_S
         found: list[float] = []
         while not found and time.monotonic() < until:
