@@ -36,8 +36,8 @@ chaos: $(STAMP) ## kills, zombies and restarts by a seeded schedule (MINUTES=2 S
 stalls: $(STAMP) ## the longest wait of an event while processes come, go and crash
 	$(BIN)/python -m tests.bench.stalls
 
-bench: $(STAMP) ## measure, and verify what was measured
-	$(BIN)/python -m tests.bench
+bench: $(STAMP) ## measure, and verify what was measured (SCENARIO=saturated, isolation or waiting: one of them)
+	$(BIN)/python -m tests.bench $(SCENARIO)
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
