@@ -33,7 +33,7 @@ PROBE_S = 20.0
 #: An event that comes right after another waits for the next transaction; these do not.
 PAUSE_S = (0.2, 0.4)
 SETTLE_S = 10.0
-READ_S = 60.0
+READ_S = 180.0
 TENANT = "t"
 AWAY = "away"
 PARTITIONS = Settings().partitions
