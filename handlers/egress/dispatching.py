@@ -50,7 +50,7 @@ class Dispatcher:
         queue = self._queues.get(key)
         if queue is None or len(queue) < self._settings.endpoint_queue:
             return False
-        return admission.may_wait(queue.load(time.monotonic()))
+        return admission.is_quick(queue.load(time.monotonic()))
 
     def attempt_ms(self, key: bytes) -> float:
         """How long an attempt of the endpoint takes."""
@@ -69,7 +69,9 @@ class Dispatcher:
             return
         if queue.batch is not None:
             self._batched[key] = queue
-        if not admission.may_wait(queue.load(now)):
+        load = queue.load(now)
+        full = len(queue) >= self._settings.endpoint_queue and not admission.is_quick(load)
+        if full or not admission.may_wait(load):
             item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), "queue")
             return
         item.queued_at = now

@@ -4,8 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: What cannot start within this time is deferred, so that the partition moves on.
-MAX_WAIT_MS = 5_000
+MAX_WAIT_MS = 8_000
 MIN_DEFERRAL_MS = 5_000
+#: What is deferred is back so much sooner than its turn, or an endpoint with a rate would stand idle until it is.
+EARLY_MS = 3_000
+#: A queue at its bound that is empty so soon is worth waiting for: a partition waits less than what is deferred costs.
+QUICK_MS = 500
 MAX_DEFERRAL_MS = 300_000
 #: What is owed to an endpoint that is away is looked at again after this share of the time that it has been away. If it
 #: were every few seconds, what waits would soon cost more than what can be delivered.
@@ -54,9 +58,15 @@ def may_wait(load: Load) -> bool:
     return expected_wait_ms(load) <= MAX_WAIT_MS
 
 
+def is_quick(load: Load) -> bool:
+    """True when all that waits will have started in a moment."""
+    return expected_wait_ms(load) <= QUICK_MS
+
+
 def deferral_ms(load: Load) -> int:
-    """For how long to put it off: as long as it would wait, and longer the longer its endpoint has been away."""
-    return int(min(MAX_DEFERRAL_MS, max(MIN_DEFERRAL_MS, expected_wait_ms(load), load.away_ms * AWAY_SHARE)))
+    """For how long to put it off: a little less than it would wait, and longer the longer its endpoint has been away."""
+    wait_ms = max(MIN_DEFERRAL_MS, expected_wait_ms(load) - EARLY_MS, load.away_ms * AWAY_SHARE)
+    return int(min(MAX_DEFERRAL_MS, wait_ms))
 
 
 def on_tiers(deferral_ms: int, tiers_ms: Iterable[int]) -> int:

@@ -60,7 +60,7 @@ async def test_a_partition_waits_for_a_quick_receiver_and_not_for_one_that_hangs
         await over.wait()
         return None
 
-    dispatcher = Dispatcher(EgressSettings(endpoint_queue=100, endpoint_in_flight=1), hangs)
+    dispatcher = Dispatcher(EgressSettings(endpoint_queue=100, endpoint_in_flight=10), hangs)
     for number in range(200):
         dispatcher.offer(KEY, item(owner, number), None)
     assert dispatcher.crowded(KEY)
