@@ -7,14 +7,15 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from schemas.changes import Change
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, Event
 from schemas.model import first_line, is_identifier
+from schemas.sources import SourceChange
 
 RecordHeaders = Sequence[tuple[str, bytes]]
 
@@ -29,7 +30,9 @@ _CORE = frozenset({"specversion", "id", "type", "time", "datacontenttype"})
 #: Attributes besides that CloudEvents has as strings; an extension may be a number or a boolean.
 _TEXTS = frozenset({"source", "subject", "dataschema"})
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,256})?$")
-_CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
+_CHANGES: TypeAdapter[Change | SourceChange] = TypeAdapter(
+    Annotated[Change | SourceChange, Field(discriminator="type")]
+)
 #: Raw values keep their bytes: `1.10` and a number of 30 digits stay what they were.
 _OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
@@ -57,8 +60,8 @@ def read_tenant(key: bytes | None) -> str | Unreadable:
     return tenant
 
 
-def read_change(value: bytes | None) -> Change | Unreadable:
-    """The subscription change in a record's value."""
+def read_change(value: bytes | None) -> Change | SourceChange | Unreadable:
+    """The change in a record's value: about an endpoint, or about a source."""
     if value is None:
         return Unreadable("the record has no value")
     try:

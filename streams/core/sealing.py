@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under a ring of keys, each sealed text bound to the tenant and endpoint it is for.
+"""Secrets at rest: AES-256-GCM under a ring of keys, each text bound to its tenant and its endpoint or source.
 
 The nonce is derived from the text and what it is bound to, as in a synthetic IV, so that the same change folded twice
 gives the same bytes: state that is rebuilt from the log is the state that was.
@@ -29,6 +29,7 @@ from schemas.changes import (
 )
 from schemas.endpoints import EndpointSettings, ExpiringSecret
 from schemas.model import Record
+from schemas.sources import SourceRegistered
 
 PREFIX = "sealed:"
 _NONCE_BYTES = 12
@@ -40,6 +41,10 @@ _Carrier = TypeVar("_Carrier", bound=Record)
 
 class CannotOpen(ValueError):
     """A sealed text that this ring does not open, in one line that tells nothing of it."""
+
+
+class KeyMissing(CannotOpen):
+    """It was sealed with a key that this ring does not have."""
 
 
 class Keyring:
@@ -77,7 +82,7 @@ class Keyring:
             raise CannotOpen("a value that is sealed for any endpoint is taken through Kafka only")
         key = self._keys.get(key_id)
         if key is None:
-            raise CannotOpen(f"a value is sealed with the key {key_id}, which is not in HOOKFOLD_SEAL_KEYS")
+            raise KeyMissing(f"a value is sealed with the key {key_id}, which is not in HOOKFOLD_SEAL_KEYS")
         bound = _bound(tenant, endpoint_id) if scope == "e" else b""
         try:
             raw = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
@@ -92,6 +97,11 @@ class Keyring:
         nonce = hmac.digest(nonce_key, bound + b"\0" + text.encode(), "sha256")[:_NONCE_BYTES]
         sealed = base64.urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), bound)).decode().rstrip("=")
         return f"{PREFIX}{scope}.{self._first}.{sealed}"
+
+
+def name_of_source(source_id: str) -> str:
+    """What a source's secrets are bound to in an endpoint's place: no endpoint's id has a slash."""
+    return f"in/{source_id}"
 
 
 def open_secrets(carrier: _Carrier, ring: Keyring, tenant: str, endpoint_id: str) -> _Carrier:
@@ -118,6 +128,8 @@ def _mapped(carrier: _Carrier, each: Callable[[str], str]) -> _Carrier:
     update: dict[str, object] = {}
     if isinstance(carrier, SecretRotated):
         update["secret"] = each(carrier.secret)
+    elif isinstance(carrier, SourceRegistered):
+        update["secrets"] = tuple(map(each, carrier.secrets))
     elif isinstance(carrier, EndpointRegistered | EndpointChanged | EndpointSettings):
         if carrier.secrets is not None:
             update["secrets"] = tuple(map(each, carrier.secrets))

@@ -6,8 +6,9 @@ import logging
 
 from schemas import topics
 from schemas.settings import RouterSettings
+from schemas.sources import SourceRegistered, SourceUnregistered
 from streams import metrics
-from streams.core import judging, lifecycle, notices, outputs, reading, verification, versions
+from streams.core import judging, lifecycle, notices, outputs, reading, sources, verification, versions
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
 from streams.core.registering import Limits
@@ -59,6 +60,10 @@ class Folding:
         change = reading.read_change(source.value)
         if isinstance(change, Unreadable):
             return outputs.rejected(source, change.reason)
+        if isinstance(change, SourceRegistered | SourceUnregistered):
+            # The gateway keeps sources; here it is only told what is wrong with one.
+            refused = sources.refuse(change, tenant, self._limits.ring)
+            return outputs.rejected(source, refused) if refused is not None else None
         before = self._keeper.get(tenant, change.endpoint_id)
         after = lifecycle.apply(
             before,
