@@ -73,7 +73,7 @@ def topic_map(tiers_ms: dict[str, int]) -> tuple[Topic, ...]:
             "tenant",
             "a subscription change",
             ("operators", "gateway", "egress"),
-            ("router",),
+            ("router", "gateway"),
             "delete",
             -1,
             MIB,

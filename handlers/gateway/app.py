@@ -8,15 +8,32 @@ from pathlib import Path
 
 from aiohttp import web
 
-from handlers.gateway import again, asyncapi, deliveries, endpoints, events, explaining, openapi, tokens
-from handlers.gateway.calls import Call
+from handlers.gateway import (
+    again,
+    asyncapi,
+    deliveries,
+    endpoints,
+    events,
+    explaining,
+    inbound,
+    openapi,
+    sources,
+    tokens,
+)
+from handlers.gateway.calls import Call, counted
 from handlers.gateway.context import Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, as_problems, expected
 from handlers.gateway.tokens import BadToken
 from schemas.model import is_identifier
-from streams import metrics
 
-CALLS: tuple[Call, ...] = (*endpoints.CALLS, *deliveries.CALLS, *events.CALLS, *explaining.CALLS, *again.CALLS)
+CALLS: tuple[Call, ...] = (
+    *endpoints.CALLS,
+    *sources.CALLS,
+    *deliveries.CALLS,
+    *events.CALLS,
+    *explaining.CALLS,
+    *again.CALLS,
+)
 
 _DOCS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Hookfold</title>
@@ -37,25 +54,12 @@ def make(context: Context) -> web.Application:
     rate = Rate(context.settings.gateway_rate_per_s)
     for call in CALLS:
         app.router.add_route(call.method, call.path, _guarded(call, context, rate), expect_handler=expected)
+    inbound.add(app, context, Rate(context.settings.gateway_rate_per_s))
     _describe(app, asyncapi.document(context.settings))
     return app
 
 
 def _guarded(call: Call, context: Context, rate: Rate) -> Handler:
-    name = f"{call.method} {call.path}"
-
-    async def counted(request: web.Request) -> web.StreamResponse:
-        status = Kind.INTERNAL.status
-        try:
-            answered = await handle(request)
-            status = answered.status
-            return answered
-        except Refusal as refusal:
-            status = refusal.kind.status
-            raise
-        finally:
-            metrics.CALLS.labels(name, str(status)).inc()
-
     async def handle(request: web.Request) -> web.StreamResponse:
         bearer = _bearer(request, context.settings.api_secrets)
         tenant = request.match_info["tenant"]
@@ -64,12 +68,12 @@ def _guarded(call: Call, context: Context, rate: Rate) -> Handler:
         if not bearer.may(call.scope):
             raise Refusal(Kind.FORBIDDEN, f"this needs the scope {call.scope}")
         rate.take(tenant)
-        endpoint_id = request.match_info.get("endpoint_id")
-        if endpoint_id is not None and not is_identifier(endpoint_id):
-            raise Refusal(Kind.NOT_FOUND, "there is no such endpoint")
+        for kind in ("endpoint", "source"):
+            if not is_identifier(request.match_info.get(f"{kind}_id", "-")):
+                raise Refusal(Kind.NOT_FOUND, f"there is no such {kind}")
         return await call.handle(context, request)
 
-    return counted
+    return counted(f"{call.method} {call.path}", handle)
 
 
 def _bearer(request: web.Request, secrets: tuple[str, ...]) -> tokens.Bearer:

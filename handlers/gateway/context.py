@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.structs import RecordMetadata
 from pydantic import TypeAdapter
 
+from handlers.gateway.folding import SourceRow
 from handlers.gateway.follower import Follower
 from handlers.gateway.problems import Kind, Refusal
 from handlers.gateway.retries import Retries
@@ -22,11 +23,12 @@ from schemas import topics
 from schemas.changes import Change
 from schemas.endpoints import EndpointRecord, State
 from schemas.settings import GatewaySettings
-from streams.core import lifecycle, sealing
+from schemas.sources import SourceRegistered, SourceUnregistered
+from streams.core import lifecycle, outputs, partitioning, sealing, sources
 from streams.core.bucket import Bucket
 from streams.core.registering import Limits
 from streams.core.sealing import Keyring
-from streams.lane import clock
+from streams.lane import clock, private
 from streams.lane.bounded import within
 from streams.lane.health import KAFKA_SILENCE_S, Health
 from streams.lane.log import Log
@@ -41,6 +43,22 @@ LOCKS = 4_096
 MAX_BUCKETS = 100_000
 
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
+
+
+_T = TypeVar("_T")
+#: Values and headers of records.
+Records = Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]
+#: Partition and offset.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWritten:
+    """A change about a source, in the log at `at_ms`. `seen`: this gateway goes by it; `existed`: there was one."""
+
+    existed: bool
+    seen: bool
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +140,31 @@ class Context:
         (sent,) = await self.send_all(topic, key, [(value, headers)])
         return sent
 
-    async def send_all(
-        self, topic: str, key: str, records: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]
-    ) -> list[RecordMetadata]:
+    async def send_all(self, topic: str, key: str, records: Records) -> list[RecordMetadata]:
         """Append records in their order; see `send`. Where it refuses, some may have been written."""
+        return await self._appended(topic, lambda producer, name: self._send(producer, name, key.encode(), records))
+
+    async def send_together(self, topic: str, key: str, records: Records) -> list[Place]:
+        """Append records as one batch of Kafka's, which is in the log whole or not at all; see `send`.
+
+        Returns partition and offset of each. Refuses what is too large for one batch.
+        """
+        batch = private.record_batch(outputs.MAX_BYTES[topic])
+        for value, headers in records:
+            record: dict[str, Any] = {"key": key.encode(), "value": value, "headers": list(headers), "timestamp": None}
+            if batch.append(**record) is None:
+                raise Refusal(Kind.TOO_LARGE, "together these are more than can be appended at once")
+        batch.close()
+        partition = partitioning.partition_of(key.encode(), self.settings.partitions)
+
+        async def append(producer: AIOKafkaProducer, name: str) -> int:
+            return int((await (await producer.send_batch(batch, name, partition=partition))).offset)
+
+        first = await self._appended(topic, append)
+        return [(partition, first + number) for number in range(len(records))]
+
+    async def _appended(self, topic: str, append: Callable[[AIOKafkaProducer, str], Coroutine[Any, Any, _T]]) -> _T:
+        """What `append` returns, which is given the producer and the topic's full name. Raises `Refusal`."""
         away = Refusal(
             Kind.UNAVAILABLE, "Kafka does not answer; nothing is known to be written", retry_after_s=RETRY_AFTER_S
         )
@@ -133,7 +172,9 @@ class Context:
             raise away
         name = self.settings.topic(topic)
         try:
-            sent = await within(SEND_TIMEOUT_S, self._send(self.producer, name, key.encode(), records))
+            sent = await within(SEND_TIMEOUT_S, append(self.producer, name))
+        except (MessageSizeTooLargeError, RecordListTooLargeError):
+            raise Refusal(Kind.TOO_LARGE, "this is more than its topic takes at once") from None
         except (TimeoutError, KafkaError, OSError) as problem:
             logger.warning("gateway.unsent topic=%s reason=%s", name, type(problem).__name__)
             raise away from problem
@@ -145,10 +186,35 @@ class Context:
         producer: AIOKafkaProducer,
         topic: str,
         key: bytes,
-        records: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]],
+        records: Records,
     ) -> list[RecordMetadata]:
         sending = [await producer.send(topic, value, key=key, headers=list(headers)) for value, headers in records]
         return list(await asyncio.gather(*sending))
+
+    async def source(self, tenant: str, source_id: str) -> SourceRow:
+        """The source. Raises `Refusal` where there is none."""
+        row: SourceRow | None = await self.views(Views.source, tenant, source_id)
+        if row is None:
+            raise Refusal(Kind.NOT_FOUND, f"there is no source {source_id}")
+        return row
+
+    async def change_source(self, tenant: str, change: SourceRegistered | SourceUnregistered) -> SourceWritten:
+        """Have a change about a source made. Raises `Refusal`; a source is unregistered only where there is one."""
+        name = sealing.name_of_source(change.source_id)
+        async with self._writing[hash((tenant, name)) % LOCKS]:
+            existed = await self.views(Views.source, tenant, change.source_id) is not None
+            if not existed and isinstance(change, SourceUnregistered):
+                raise Refusal(Kind.NOT_FOUND, f"there is no source {change.source_id}")
+            if (refused := sources.refuse(change, tenant, self.ring)) is not None:
+                raise Refusal(Kind.INVALID, refused)
+            sealed = sealing.seal_secrets(change, self.ring, tenant, name)
+            sent = await self.send(topics.SUBSCRIPTIONS, tenant, sealed.model_dump_json(exclude_none=True).encode())
+            assert self.follower is not None
+            try:
+                await self.follower.reach((sent.partition, sent.offset), self.settings.write_wait_ms / 1000)
+            except TimeoutError:
+                return SourceWritten(existed, seen=False, at_ms=sent.timestamp or 0)
+            return SourceWritten(existed, seen=True, at_ms=sent.timestamp or 0)
 
     async def _change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> tuple[EndpointRecord | None, str]:
         change = _CHANGES.validate_python({**fields, "endpoint_id": endpoint_id}, strict=False)

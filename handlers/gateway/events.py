@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -13,6 +12,7 @@ from aiohttp import web
 from handlers.gateway.calls import TENANT_PATH, Call, answer
 from handlers.gateway.context import Context
 from handlers.gateway.problems import Kind, Refusal
+from handlers.wire import clouds
 from schemas import topics
 from schemas.api import CloudEvent, PlainEvent, Published, PublishedBatch
 from schemas.events import CLOUDEVENTS_BATCH, CLOUDEVENTS_JSON
@@ -22,9 +22,6 @@ from streams.core.reading import Unreadable
 MAX_BATCH = 1_000
 
 Record = tuple[str, bytes, list[tuple[str, bytes]]]
-
-_OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 async def publish(context: Context, request: web.Request) -> web.StreamResponse:
@@ -42,10 +39,10 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
     traceparent = request.headers.get("traceparent", "")
     more = [("traceparent", traceparent.encode("utf-8", "replace"))] if traceparent else []
     try:
-        if any(name.lower() in ("ce-id", "ce-type", "ce-specversion") for name in request.headers):
+        if clouds.is_binary(request.headers):
             records = [_binary(request.headers, body, given_id)]
         elif batch:
-            records = _batch(_ARRAY.decode(body), given_id)
+            records = _batch(clouds.ARRAY.decode(body), given_id)
         elif media_type == CLOUDEVENTS_JSON:
             records = [_structured(body, given_id)]
         elif media_type == "application/json":
@@ -56,8 +53,8 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
         raise Refusal(Kind.BAD_REQUEST, "the body is not a JSON object, or array of such for a batch") from None
     except UnicodeError:
         raise Refusal(Kind.INVALID, "an id or attribute is not UTF-8") from None
-    for number, (event_id, value, headers) in enumerate(records):
-        _check(context, tenant, event_id, value, headers, f"event {number + 1}: " if batch else "")
+    for number, (_, value, headers) in enumerate(records):
+        check(context, tenant, value, headers, f"event {number + 1}: " if batch else "")
     appended = await context.send_all(
         topics.EVENTS, tenant, [(value, [*headers, *more]) for _, value, headers in records]
     )
@@ -78,7 +75,7 @@ def _batch(items: list[msgspec.Raw], given_id: str | None) -> list[Record]:
 
 
 def _plain(body: bytes, given_id: str | None) -> Record:
-    raw = _OBJECT.decode(body)
+    raw = clouds.OBJECT.decode(body)
     event_id = _id_in(raw, given_id)
     if "id" in raw and event_id is not None and _is_null(raw["id"]):
         del raw["id"]
@@ -89,23 +86,19 @@ def _plain(body: bytes, given_id: str | None) -> Record:
 
 
 def _structured(body: bytes, given_id: str | None) -> Record:
-    raw = _OBJECT.decode(body)
+    raw = clouds.OBJECT.decode(body)
     event_id = _id_in(raw, given_id)
     if event_id is not None and ("id" not in raw or _is_null(raw["id"])):
-        body = msgspec.json.encode({**raw, "id": msgspec.Raw(msgspec.json.encode(event_id))})
+        body = clouds.laid_over(raw, id=event_id)
     return event_id or "", body, [("content-type", CLOUDEVENTS_JSON.encode())]
 
 
 def _binary(named: Mapping[str, str], body: bytes, given_id: str | None) -> Record:
-    attributes = {
-        name.lower()[3:]: unquote(value, errors="strict") if "%" in value else value
-        for name, value in named.items()
-        if name.lower().startswith("ce-")
-    }
+    attributes = clouds.attributes_of(named)
     if attributes.pop("specversion", "1.0") != "1.0":
         raise Refusal(Kind.INVALID, "the event's specversion is not 1.0")
     event_id = attributes.setdefault("id", given_id or str(uuid.uuid4()))
-    headers = [(f"ce_{name}", value.encode("utf-8", "surrogateescape")) for name, value in attributes.items()]
+    headers = clouds.as_headers(attributes)
     if (content_type := named.get("content-type")) is not None:
         headers.append(("content-type", content_type.encode("utf-8", "surrogateescape")))
     return event_id, body, headers
@@ -123,10 +116,8 @@ def _is_null(raw: msgspec.Raw) -> bool:
     return bytes(raw).strip() == b"null"
 
 
-def _check(
-    context: Context, tenant: str, event_id: str, value: bytes, headers: list[tuple[str, bytes]], place: str
-) -> None:
-    """What the router would not read is not written."""
+def check(context: Context, tenant: str, value: bytes, headers: list[tuple[str, bytes]], place: str) -> None:
+    """What the router would not read is not written: it raises `Refusal`, with `place` in front."""
     max_bytes = context.settings.max_event_bytes
     if len(value) > max_bytes:
         raise Refusal(Kind.TOO_LARGE, f"{place}the event has {len(value)} bytes, {max_bytes} are allowed")

@@ -1,4 +1,4 @@
-"""Follows `endpoints` and `results` into the views, and tells who waits that a change has been applied or refused."""
+"""Follows `endpoints`, `results` and sources into the views, and tells who waits what became of a change."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from handlers.gateway.folding import Fold, fold
+from handlers.gateway.folding import Fold, Folding, fold
 from handlers.gateway.views import Views
 from schemas import topics
 from schemas.endpoints import EndpointRecord
 from schemas.settings import GatewaySettings
+from streams.core.sealing import Keyring
 from streams.lane import clock, connections
 from streams.lane.health import Health
 from streams.lane.log import Log
@@ -45,7 +46,11 @@ class Follower:
         self._log = log
         self._health = health
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="views")
+        self._folding = Folding(Keyring(settings.keys), settings.partitions)
         self._consumer: AIOKafkaConsumer | None = None
+        #: Of `subscriptions`: how far each partition has been folded, and who waits for more.
+        self._folded: dict[int, int] = {}
+        self._reached: list[tuple[ChangePlace, asyncio.Future[None]]] = []
         self._applied: dict[tuple[str, str], list[tuple[ChangePlace, asyncio.Future[str | None]]]] = defaultdict(list)
         self._refused: dict[str, asyncio.Future[str | None]] = {}
 
@@ -54,7 +59,7 @@ class Follower:
         settings = self._settings
         followed = [
             TopicPartition(settings.topic(name), number)
-            for name in (topics.ENDPOINTS, topics.RESULTS)
+            for name in (topics.ENDPOINTS, topics.RESULTS, topics.SUBSCRIPTIONS)
             for number in range(settings.partitions)
         ]
         rejected = [TopicPartition(settings.topic(topics.REJECTED), n) for n in range(settings.partitions)]
@@ -99,6 +104,19 @@ class Follower:
             if not waiting:
                 del self._applied[(tenant, endpoint_id)]
 
+    async def reach(self, place: ChangePlace, timeout_s: float) -> None:
+        """Return when the views go by a change about a source. Raises TimeoutError."""
+        if self._folded.get(place[0], 0) > place[1]:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = (place, future)
+        self._reached.append(waiting)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        finally:
+            self._reached.remove(waiting)
+
     def close(self) -> None:
         """End the writing thread; what it was given is written."""
         self._writer.shutdown()
@@ -132,7 +150,10 @@ class Follower:
                 logger.warning("view.again partition=%s-%d reason=it was made anew", place.topic, place.partition)
                 await self._in_writer(partial(self._views.forget, name, place.partition))
                 at = None
-            consumer.seek(place, max(at or 0, firsts[place]))
+            position = max(at or 0, firsts[place])
+            consumer.seek(place, position)
+            if name == topics.SUBSCRIPTIONS:
+                self._folded[place.partition] = position
 
     async def _step(
         self, consumer: AIOKafkaConsumer, followed: list[TopicPartition], rejected: list[TopicPartition]
@@ -154,14 +175,24 @@ class Follower:
             if name == topics.REJECTED:
                 self._tell_refused(records)
                 continue
-            await self._in_writer(partial(fold, name, [source_of(record) for record in records], made))
+            folding = self._folding if name == topics.SUBSCRIPTIONS else None
+            await self._in_writer(partial(fold, name, [source_of(record) for record in records], made, folding))
             made.positions[(name, place.partition)] = records[-1].offset + 1
         if made.positions:
             await self._in_writer(lambda: self._views.fold(made))
+            self._tell_reached(made)
         for row in filter(None, made.endpoints.values()):
             for change, future in self._applied.get((row.tenant, row.endpoint_id), ()):
                 if row.version[0] == change[0] and row.version[1] >= change[1] and not future.done():
                     future.set_result(None)
+
+    def _tell_reached(self, made: Fold) -> None:
+        for (name, partition), following in made.positions.items():
+            if name == topics.SUBSCRIPTIONS:
+                self._folded[partition] = following
+        for (partition, offset), future in self._reached:
+            if self._folded.get(partition, 0) > offset and not future.done():
+                future.set_result(None)
 
     def _tell_refused(self, records: list[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:

@@ -22,6 +22,7 @@ class Kind(Enum):
 
     BAD_REQUEST = ("bad-request", 400, "The request cannot be read")
     UNAUTHORIZED = ("unauthorized", 401, "A valid token is needed")
+    UNVERIFIED = ("unverified", 401, "The request is not the source's")
     FORBIDDEN = ("forbidden", 403, "The token's scope does not allow this")
     NOT_FOUND = ("not-found", 404, "There is no such thing")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "There is no such call")
@@ -41,13 +42,19 @@ class Kind(Enum):
 
 
 class Refusal(Exception):
-    """A call that ends with a problem. `detail` is one line for the caller; `retry_after_s` where waiting helps."""
+    """A call that ends with a problem. `detail` is one line for the caller; `retry_after_s` where waiting helps.
 
-    def __init__(self, kind: Kind, detail: str, *, retry_after_s: int | None = None) -> None:
+    `authenticate`: the scheme that a 401 asks for.
+    """
+
+    def __init__(
+        self, kind: Kind, detail: str, *, retry_after_s: int | None = None, authenticate: str = "Bearer"
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.authenticate = authenticate
 
     def response(self) -> web.Response:
         """The answer."""
@@ -56,8 +63,8 @@ class Refusal(Exception):
         headers = {"cache-control": "no-store"}
         if self.retry_after_s is not None:
             headers["retry-after"] = str(self.retry_after_s)
-        if self.kind is Kind.UNAUTHORIZED:
-            headers["www-authenticate"] = "Bearer"
+        if status == Kind.UNAUTHORIZED.status:
+            headers["www-authenticate"] = self.authenticate
         body = problem.model_dump_json(exclude_none=True).encode()
         return web.Response(status=status, body=body, content_type=CONTENT_TYPE, headers=headers)
 

@@ -12,9 +12,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from handlers.gateway.folding import Fold
+from handlers.gateway.folding import Fold, SourceRow
 
-VERSION = 1
+VERSION = 2
 #: Of an `EndpointRow`; what follows is for those who wait.
 ENDPOINT_COLUMNS = 5
 _SCHEMA = """
@@ -25,6 +25,10 @@ CREATE TABLE IF NOT EXISTS positions (
 CREATE TABLE IF NOT EXISTS endpoints (
     tenant TEXT NOT NULL, endpoint_id TEXT NOT NULL, gone INTEGER NOT NULL, record BLOB NOT NULL,
     partition INTEGER NOT NULL, PRIMARY KEY (tenant, endpoint_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    tenant TEXT NOT NULL, source_id TEXT NOT NULL, record BLOB NOT NULL, at_ms INTEGER NOT NULL,
+    partition INTEGER NOT NULL, PRIMARY KEY (tenant, source_id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deliveries (
     tenant TEXT NOT NULL, delivery_id TEXT NOT NULL, endpoint_id TEXT NOT NULL, event_id TEXT NOT NULL,
@@ -41,6 +45,8 @@ CREATE TABLE IF NOT EXISTS results (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS results_by_age ON results (at_ms);
 """
+#: What is known of a partition of a topic, where it may be made anew.
+_TABLES = {"endpoints": "endpoints", "subscriptions": "sources"}
 _PUT_DELIVERY = """
 INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant, delivery_id) DO UPDATE SET
@@ -78,7 +84,7 @@ class Views:
         with self._writer as connection:
             known = connection.execute("SELECT value FROM meta WHERE name = 'cluster'").fetchone()
             if known is not None and known[0] != cluster:
-                for table in ("endpoints", "deliveries", "results", "positions"):
+                for table in ("endpoints", "sources", "deliveries", "results", "positions"):
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608
                 connection.execute("DELETE FROM meta WHERE name = 'whole'")
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('cluster', ?)", (cluster,))
@@ -104,6 +110,10 @@ class Views:
             gone = [key for key, row in fold.endpoints.items() if row is None]
             connection.executemany("INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?, ?)", rows)
             connection.executemany("DELETE FROM endpoints WHERE tenant = ? AND endpoint_id = ?", gone)
+            sources = [row for row in fold.sources.values() if row is not None]
+            ended = [key for key, row in fold.sources.items() if row is None]
+            connection.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", sources)
+            connection.executemany("DELETE FROM sources WHERE tenant = ? AND source_id = ?", ended)
             connection.executemany(_PUT_DELIVERY, fold.deliveries)
             connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", fold.places)
             connection.executemany(
@@ -114,8 +124,8 @@ class Views:
     def forget(self, topic: str, partition: int) -> None:
         """Nothing is known of this partition: it was made anew."""
         with self._writer as connection:
-            if topic == "endpoints":
-                connection.execute("DELETE FROM endpoints WHERE partition = ?", (partition,))
+            if (table := _TABLES.get(topic)) is not None:
+                connection.execute(f"DELETE FROM {table} WHERE partition = ?", (partition,))  # noqa: S608
             connection.execute("DELETE FROM positions WHERE topic = ? AND partition = ?", (topic, partition))
 
     def forget_before(self, time_ms: int, at_most: int = 10_000) -> int:
@@ -154,6 +164,17 @@ class Views:
             WHERE tenant = ? AND event_id = ? ORDER BY delivery_id, partition, place
         """
         return [(at_ms, result) for at_ms, result in self._reader().execute(query, (tenant, event_id))]
+
+    def source(self, tenant: str, source_id: str) -> SourceRow | None:
+        """The source; None where there is none, or none any more."""
+        query = "SELECT * FROM sources WHERE tenant = ? AND source_id = ?"
+        found = self._reader().execute(query, (tenant, source_id)).fetchone()
+        return SourceRow(*found) if found else None
+
+    def sources(self, tenant: str, after: str, limit: int) -> list[SourceRow]:
+        """A tenant's sources with ids above `after`, by id."""
+        query = "SELECT * FROM sources WHERE tenant = ? AND source_id > ? ORDER BY source_id LIMIT ?"
+        return [SourceRow(*row) for row in self._reader().execute(query, (tenant, after, limit))]
 
     def deliveries(
         self, tenant: str, where: dict[str, Any], before: tuple[int, str] | None, limit: int

@@ -9,7 +9,7 @@ import re
 from schemas.events import OWN_TYPES
 from schemas.sources import Scheme, SourceFields, SourceRegistered, SourceUnregistered
 from streams.core import headers, keys, sealing
-from streams.core.sealing import CannotOpen, Keyring
+from streams.core.sealing import CannotOpen, KeyMissing, Keyring
 
 #: Schemes whose secret is ours to make; the others' are made by the third party.
 MADE_BY_US: frozenset[Scheme] = frozenset({"standard", "hmac", "api_key", "bearer"})
@@ -37,17 +37,24 @@ def refuse(change: SourceRegistered | SourceUnregistered, tenant: str, ring: Key
     if isinstance(change, SourceUnregistered):
         return None
     try:
-        opened = sealing.open_secrets(change, ring, tenant, sealing.name_of_source(change.source_id))
+        return _refuse_opened(sealing.open_secrets(change, ring, tenant, sealing.name_of_source(change.source_id)))
     except CannotOpen as problem:
         return str(problem)
-    refusals = (
-        *(_refuse_secret(change.scheme, secret) for secret in opened.secrets),
-        _refuse_settings(change),
-        _refuse_header(change.header) if change.header is not None else None,
-        _refuse_type(change.event_type) if change.event_type is not None else None,
-        _refuse_path("items.path", change.items.path) if change.items is not None else None,
-    )
-    return next((refused for refused in refusals if refused is not None), None)
+
+
+def kept(change: SourceRegistered, tenant: str, ring: Keyring) -> SourceRegistered | None:
+    """The source as it is kept, its secrets sealed for it alone; None where it is refused.
+
+    One whose key is missing is kept as it came: it counts again once the key is there.
+    """
+    name = sealing.name_of_source(change.source_id)
+    try:
+        opened = sealing.open_secrets(change, ring, tenant, name)
+    except KeyMissing:
+        return change
+    except CannotOpen:
+        return None
+    return sealing.seal_secrets(opened, ring, tenant, name) if _refuse_opened(opened) is None else None
 
 
 def is_path(text: str) -> bool:
@@ -58,6 +65,17 @@ def is_path(text: str) -> bool:
 def split(path: str) -> list[str]:
     """The names on the way from the body to what the path leads to."""
     return path.split(".")[1:]
+
+
+def _refuse_opened(source: SourceRegistered) -> str | None:
+    refusals = (
+        *(_refuse_secret(source.scheme, secret) for secret in source.secrets),
+        _refuse_settings(source),
+        _refuse_header(source.header) if source.header is not None else None,
+        _refuse_type(source.event_type) if source.event_type is not None else None,
+        _refuse_path("items.path", source.items.path) if source.items is not None else None,
+    )
+    return next((refused for refused in refusals if refused is not None), None)
 
 
 def _refuse_settings(change: SourceFields) -> str | None:

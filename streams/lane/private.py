@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 #: Module, class and attribute.
@@ -17,6 +18,7 @@ NAMES = (
     ("aiokafka.producer.transaction_manager", "TransactionManager", "maybe_add_partition_to_txn"),
     ("aiokafka.admin", "AIOKafkaAdminClient", "_send_request"),
     ("aiokafka.conn", "AIOKafkaConnection", "connected"),
+    ("aiokafka.producer.message_accumulator", "BatchBuilder", "append"),
 )
 #: Instance attributes, set in constructors.
 ATTRIBUTES = (
@@ -43,6 +45,11 @@ def leave_when_stopped(consumer: AIOKafkaConsumer) -> None:
 def add_to_transaction(producer: AIOKafkaProducer, place: TopicPartition) -> None:
     """Have the end of the producer's transaction written to a partition to which it writes no record."""
     producer._txn_manager.maybe_add_partition_to_txn(place)
+
+
+def record_batch(max_bytes: int) -> BatchBuilder:
+    """A batch for `send_batch` with room for so many bytes: a producer's own has what it lets others share."""
+    return BatchBuilder(max_bytes, 0)
 
 
 def connections_of(producer: AIOKafkaProducer) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from schemas import topics
 from schemas.endpoints import EndpointRecord
 from schemas.settings import Settings
+from schemas.sources import SourceRegistered, SourceUnregistered
 from streams.core import lifecycle, partitioning, reading
 from streams.core.reading import Unreadable
 from streams.core.registering import Limits
@@ -54,7 +55,7 @@ class PastEndpoints:
 
     def _fold(self, tenant: str, record: ConsumerRecord[bytes, bytes], known: dict[str, EndpointRecord]) -> None:
         change = reading.read_change(record.value)
-        if isinstance(change, Unreadable):
+        if isinstance(change, Unreadable | SourceRegistered | SourceUnregistered):
             return
         after = lifecycle.apply(
             known.get(change.endpoint_id),
