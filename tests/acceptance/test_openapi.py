@@ -27,7 +27,10 @@ async def test_generated_requests_find_nothing(
     async with make_api(tenant_name(), "write", "publish") as api:
         given = {"url": receiver.url, "subscriptions": [{"event_types": ["*"]}], "verification": "none"}
         await api.ok("POST", "/endpoints", {**given, "endpoint_id": "ep"}, 201)
-        config.write_text(f'[parameters]\n"path.tenant" = "{api.tenant}"\n"path.endpoint_id" = "ep"\n')
+        await api.call("PUT", "/sources/src", {"scheme": "bearer"})
+        config.write_text(
+            f'[parameters]\n"path.tenant" = "{api.tenant}"\n"path.endpoint_id" = "ep"\n"path.source_id" = "src"\n'
+        )
         command = [
             str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run",
             f"{api.url}/openapi.json", "--header", f"Authorization: Bearer {api.token}",

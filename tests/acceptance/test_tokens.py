@@ -26,6 +26,10 @@ CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/endpoints/ep/subscriptions", {"event_types": ["**"]}),
     ("DELETE", "/endpoints/ep/subscriptions", {"event_types": ["*"]}),
     ("POST", "/events", {"type": "a", "data": 1}),
+    ("PUT", "/sources/src", {"scheme": "github", "secrets": ["taken"]}),
+    ("GET", "/sources", None),
+    ("GET", "/sources/src", None),
+    ("DELETE", "/sources/src", None),
     ("GET", "/deliveries", None),
     ("GET", "/deliveries?endpoint_id=ep", None),
     ("GET", "/deliveries/{delivery}", None),
@@ -35,7 +39,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("DELETE", "/endpoints/ep/replays/0-0", None),
 ]
 #: Ids in these paths, as the document names them.
-NAMED = {"/known": "/{event_id}", "/0-0": "/{replay_id}", "{delivery}": "{delivery_id}"}
+NAMED = {"/src": "/{source_id}", "/known": "/{event_id}", "/0-0": "/{replay_id}", "{delivery}": "{delivery_id}"}
 
 
 @pytest.fixture
@@ -44,6 +48,7 @@ async def theirs(make_api: Callable[..., Api], receiver: Receiver) -> AsyncItera
     async with make_api(tenant_name(), "write", "publish") as api:
         given = {"url": receiver.url, "subscriptions": [{"event_types": ["*"]}], "verification": "none"}
         await api.ok("POST", "/endpoints", {**given, "endpoint_id": "ep"}, 201)
+        await api.ok("PUT", "/sources/src", {"scheme": "bearer"}, 201)
         await api.ok("POST", "/events", {"type": "a", "id": "known", "data": 1}, 202)
         while not (await api.ok("GET", "/deliveries"))["items"]:
             await asyncio.sleep(0.05)
@@ -66,7 +71,7 @@ async def test_another_tenants_token_finds_nothing_and_cannot_tell_what_is_there
     theirs: Api, make_api: Callable[..., Api]
 ) -> None:
     (delivery,) = (await theirs.ok("GET", "/deliveries"))["items"]
-    before = (await theirs.call("GET", "/endpoints/ep")).raw
+    before = [(await theirs.call("GET", path)).raw for path in ("/endpoints/ep", "/sources/src")]
     async with make_api(tenant_name(), "write", "publish") as other:
         own = other.tenant
         for verb, path, body in CALLS:
@@ -80,11 +85,11 @@ async def test_another_tenants_token_finds_nothing_and_cannot_tell_what_is_there
         # Under its own name it sees nothing of theirs either, ids known or not.
         other.tenant = own
         for verb, path, body in CALLS[1:]:
-            if path != "/events":
+            if path != "/events" and verb != "PUT":
                 said = await other.call(verb, path.format(delivery=delivery["delivery_id"]), body)
                 assert said.status == 404 or said.json["items"] == []
                 assert theirs.tenant.encode() not in said.raw
-    assert (await theirs.call("GET", "/endpoints/ep")).raw == before
+    assert [(await theirs.call("GET", path)).raw for path in ("/endpoints/ep", "/sources/src")] == before
     assert len((await theirs.ok("GET", "/deliveries"))["items"]) == 1
 
 
@@ -110,7 +115,7 @@ async def test_without_a_token_of_ours_there_is_nothing(
 
 
 async def test_a_scope_allows_what_it_says(theirs: Api, make_token: Callable[..., str]) -> None:
-    needs = {"GET": "read", "POST": "write", "PATCH": "write", "DELETE": "write"}
+    needs = {"GET": "read", "POST": "write", "PUT": "write", "PATCH": "write", "DELETE": "write"}
     theirs.token = make_token(theirs.tenant, "publish")
     for verb, path, body in CALLS:
         said = await theirs.call(verb, path.format(delivery="d"), body)
