@@ -43,8 +43,11 @@ async def test_reads_go_on_and_writes_are_refused_while_kafka_is_away(tmp_path: 
 async def _outage(broker: LocalKafka, stack: Stack, api: Api, receiver: Receiver, data: Path) -> None:
     given = {"url": receiver.url, "subscriptions": [{"event_types": ["*"]}], "verification": "none"}
     await api.ok("POST", "/endpoints", {**given, "endpoint_id": "ep"}, 201)
+    inbound, key = f"//in/{api.tenant}/src", {"x_api_key": "k"}
+    await api.ok("PUT", "/sources/src", {"scheme": "api_key", "secrets": ["k"]}, 201)
+    await api.ok("POST", inbound, {}, 202, **key)
     await api.ok("POST", "/events", {"type": "a", "id": "before", "data": 1}, 202)
-    await _seen(api, 1)
+    await _seen(api, 2)
     await asyncio.to_thread(broker.stop)
     refused = []
     for attempt in range(3):
@@ -52,8 +55,10 @@ async def _outage(broker: LocalKafka, stack: Stack, api: Api, receiver: Receiver
         refused.append(await api.call("PATCH", "/endpoints/ep", {"description": f"away-{attempt}"}))
         began = time.monotonic()
         assert (await api.ok("GET", "/endpoints/ep"))["state"] == "active"
-        assert len((await api.ok("GET", "/deliveries"))["items"]) == 1
+        assert len((await api.ok("GET", "/deliveries"))["items"]) == 2
         assert time.monotonic() - began < 2
+    refused += [await api.call("POST", inbound, {}, **key), await api.call("DELETE", "/sources/src")]
+    assert (await api.call("POST", inbound, {})).status == 401
     assert {said.status for said in refused} == {503}
     assert all(int(said.headers["retry-after"]) > 0 for said in refused)
     assert {said.json["type"] for said in refused} == {"urn:hookfold:problem:unavailable"}
@@ -64,16 +69,19 @@ async def _outage(broker: LocalKafka, stack: Stack, api: Api, receiver: Receiver
     assert stack.page("gateway", "/readyz")[0] == 503
     assert (await api.ok("GET", "/endpoints/ep"))["state"] == "active"
     assert (await api.call("POST", "/events", {"type": "a", "data": 1})).status == 503
+    assert (await api.call("POST", inbound, {}, **key)).status == 503
     # Started without Kafka and without a file, it does not pass off nothing as all there is.
     await asyncio.to_thread(stack.kill, "gateway")
     _forget(data)
     stack.start("gateway")
     await until(lambda: stack.page("gateway", "/healthz")[0] == 200, 20, "it answers")
-    assert [(await api.call("GET", path)).status for path in ("/endpoints", "/endpoints/ep", "/deliveries")] == [
-        503
-    ] * 3
+    unknown = ("/endpoints", "/endpoints/ep", "/deliveries", "/sources", "/sources/src")
+    assert [(await api.call("GET", path)).status for path in unknown] == [503] * 5
+    # A third party is not told that there is no such source, which it would take for an end.
+    assert (await api.call("POST", inbound, {}, **key)).status == 503
     await asyncio.to_thread(broker.start)
     await asyncio.to_thread(stack.wait_ready, "router", "egress", "delayer", "gateway")
+    await api.ok("POST", inbound, {}, 202, **key)
     await api.ok("POST", "/events", {"type": "a", "id": "after", "data": 1}, 202)
     await _settled(api, "after")
     # Without its file it knows nothing at first, and all of it again from the log.
@@ -84,6 +92,7 @@ async def _outage(broker: LocalKafka, stack: Stack, api: Api, receiver: Receiver
     stack.start("gateway")
     await asyncio.to_thread(stack.wait_ready, "gateway")
     assert (await api.ok("GET", "/deliveries"))["items"] == everything
+    await api.ok("POST", inbound, {}, 202, **key)
     # A second one on the same file is told so.
     stack.ports["gateway"] = free_port()
     second = stack.command("gateway", HOOKFOLD_GATEWAY_PORT=str(stack.ports["gateway"]), HOOKFOLD_INSTANCE="gateway-0")

@@ -189,6 +189,21 @@ async def test_an_unknown_tenant_is_not_told_from_an_unknown_source(api: Api, re
     assert (await api.call("PUT", f"//in/{api.tenant}/github", b"{}")).status == 405
 
 
+async def test_two_tenants_sources_of_the_same_name_have_nothing_in_common(
+    register: Any, make_api: Callable[..., Api], log: Any
+) -> None:
+    mine, body = await register("github"), b"{}"
+    async with make_api(tenant_name(), "write") as other:
+        await other.ok("PUT", "/sources/github", {"scheme": "github", "secrets": ["another"]}, 201)
+        theirs = Source(other, "github")
+        assert (await theirs.send(body, github(body))).status == 401
+        assert (await mine.send(body, github(body))).status == 202
+        assert [item["tenant"] for item in (await other.ok("GET", "/sources"))["items"]] == [other.tenant]
+        assert (await other.call("DELETE", "/sources/github")).status == 204
+        assert (await mine.send(body, github(body, "guid-2"))).status == 202
+    await log(2)
+
+
 async def test_handshakes_are_answered(api: Api, register: Any, log: Any) -> None:
     chat, hooks = await register("slack"), await register("okta")
     body = b'{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}'

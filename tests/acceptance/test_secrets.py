@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 import os
 from collections.abc import AsyncIterator
@@ -45,6 +46,49 @@ def seal(stack: Stack, text: str, *words: str) -> str:
     made = stack.command("seal", text, *words)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
+
+
+async def third_parties(stack: Stack, api: Api, client: Client, answers: list[bytes]) -> list[str]:
+    """Register sources and send by them, rightly and wrongly; their secrets."""
+    mine = {name: os.urandom(12).hex() for name in ("github", "basic", "kafka", "wrong", "stolen")}
+    signing = secret()
+
+    async def call(verb: str, path: str, body: Any = None, status: int = 200, **headers: str) -> Any:
+        said = await api.call(verb, path, body, **headers)
+        assert said.status == status, (path, said)
+        answers.append(said.raw)
+        return said
+
+    for scheme, secrets, status in (
+        ("github", [mine["github"]], 201),
+        ("standard", [signing], 201),
+        ("basic", [f"ada:{mine['basic']}"], 201),
+        ("standard", [signing, mine["wrong"]], 422),
+        ("shopify", [seal(stack, mine["stolen"])], 422),
+    ):
+        await call("PUT", f"/sources/{scheme}", {"scheme": scheme, "secrets": secrets}, status)
+    mine["made"] = (await call("PUT", "/sources/made", {"scheme": "api_key"}, 201)).json["secret"]
+    answers.pop()  # this once
+    change = {"type": "source.registered", "source_id": "kafka", "scheme": "bearer"}
+    value = json.dumps({**change, "secrets": [seal(stack, mine["kafka"])]}).encode()
+    await client.producer.send_and_wait(client.prefix + "subscriptions", value, key=api.tenant.encode())
+    while (await api.call("GET", "/sources/kafka")).status != 200:
+        await asyncio.sleep(0.05)
+    signature = hmac.digest(mine["github"].encode(), b"{}", "sha256").hex()
+    basic = {user: base64.b64encode(f"{user}:{mine['basic']}".encode()).decode() for user in ("ada", "eve")}
+    for source, headers, status in (
+        ("github", {"x-hub-signature-256": f"sha256={signature}"}, 202),
+        ("standard", {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,x"}, 401),
+        ("basic", {"authorization": f"Basic {basic['ada']}"}, 202),
+        ("basic", {"authorization": f"Basic {basic['eve']}"}, 401),
+        ("made", {"x-api-key": mine["made"]}, 202),
+        ("kafka", {"authorization": f"Bearer {mine['kafka']}"}, 202),
+    ):
+        await call("POST", f"//in/{api.tenant}/{source}", b"{}", status, **headers)
+    await call("GET", "/sources")
+    await call("GET", "/sources/basic")
+    await until(lambda: len([r for r in client.records["events"] if dict(r.headers).get("ce_source")]) == 4, 20, "in")
+    return [*mine.values(), signing, base64.b64decode(signing.removeprefix("whsec_")).hex(), *basic.values()]
 
 
 async def test_no_byte_of_a_secret_is_found_anywhere(sealed: Stack, receiver: Receiver, tmp_path: Path) -> None:
@@ -102,6 +146,7 @@ async def test_no_byte_of_a_secret_is_found_anywhere(sealed: Stack, receiver: Re
         assert post.headers["x-key"] == receiver.at("/by-kafka")[0].headers["x-key"] == mine["header"]
         assert post.headers["authorization"] == "Basic " + base64.b64encode(f"ada:{mine['password']}".encode()).decode()
         assert receiver.at("/bad")[0].headers["authorization"] == f"Bearer {mine['bearer']}"
+        of_sources = await third_parties(sealed, api, client, answers)
         records = [
             part
             for name in TOPICS
@@ -117,7 +162,7 @@ async def test_no_byte_of_a_secret_is_found_anywhere(sealed: Stack, receiver: Re
         for form in (one, one.removeprefix("whsec_"), base64.b64decode(one.removeprefix("whsec_")).hex()):
             assert form.encode() not in everything
         assert base64.b64decode(one.removeprefix("whsec_")) not in everything
-    for text in mine.values():
+    for text in (*mine.values(), *of_sources):
         assert text.encode() not in everything
         assert base64.b64encode(f"ada:{text}".encode()) not in everything
 

@@ -8,13 +8,16 @@ import orjson
 import pytest
 
 from handlers.gateway import cursors
-from handlers.gateway.folding import Fold, fold
+from handlers.gateway.folding import Fold, Folding, fold
 from handlers.gateway.problems import Refusal
 from handlers.gateway.views import Views
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.results import Result, Verdict
 from streams.core.outputs import Source
+from streams.core.partitioning import partition_of
+from streams.core.sealing import Keyring
 
+RING = Keyring({"k": bytes(range(32))})
 SETTINGS = EndpointSettings(url="https://a.example/", subscriptions=(), secrets=())
 
 
@@ -150,3 +153,57 @@ def test_cursors_are_read_back_and_others_refused() -> None:
     for wrong in ("", "x", "W10", cursors.make("d", 5), cursors.make(True, "d"), cursors.make(5), "WzFd====", "é"):
         with pytest.raises(Refusal):
             cursors.read(wrong, (int, str))
+
+
+def source_change(offset: int, kind: str = "registered", key: bytes = b"t", **fields: Any) -> Source:
+    given = {"source_id": "s", "scheme": "github", "secrets": ["secret"], "type": f"source.{kind}", **fields}
+    return Source("subscriptions", 0, offset, 1_000 + offset, key, orjson.dumps(given))
+
+
+def change(views: Views, *records: Source, ring: Keyring = RING, partitions: int = 1) -> None:
+    made = Fold()
+    fold("subscriptions", records, made, Folding(ring, partitions))
+    made.positions[("subscriptions", 0)] = records[-1].offset + 1
+    views.fold(made)
+
+
+def test_a_source_is_its_last_change_sealed_at_rest(views: Views) -> None:
+    change(views, source_change(0), source_change(1, scheme="bearer"), source_change(2, source_id="r"))
+    found = views.source("t", "s")
+    assert found is not None
+    assert (found.at_ms, found.partition, orjson.loads(found.record)["scheme"]) == (1_001, 0, "bearer")
+    assert b"secret" not in found.record.replace(b"secrets", b"")
+    assert orjson.loads(found.record)["secrets"] == [RING.seal("secret", "t", "in/s")]
+    assert [row.source_id for row in views.sources("t", "", 10)] == ["r", "s"]
+    assert [row.source_id for row in views.sources("t", "r", 10)] == ["s"]
+    assert (views.source("u", "s"), views.sources("u", "", 10)) == (None, [])
+    change(views, source_change(3, "unregistered"), source_change(4, "unregistered", source_id="never"))
+    assert views.source("t", "s") is None
+    change(views, source_change(5))
+    assert views.source("t", "s") is not None
+    views.forget("subscriptions", 0)
+    assert (views.source("t", "s"), views.positions()) == (None, {})
+
+
+def test_what_the_router_rejects_or_moves_is_no_source(views: Views) -> None:
+    wrong = [
+        source_change(0, header="x"),
+        source_change(1, secrets=[]),
+        source_change(2, secrets=["sealed:e.k.AAAA"]),
+        source_change(3, key=b"a/b"),
+        *(Source("subscriptions", 0, 4, 0, b"t", value) for value in (None, b"", b"no", b"[]", b"{}", b'{"type":[]}')),
+        Source("subscriptions", 0, 5, 0, b"t", b'{"type":"endpoint.paused","endpoint_id":"s"}'),
+        Source("subscriptions", 0, 6, 0, None, source_change(6).value),
+    ]
+    change(views, *wrong)
+    assert views.sources("t", "", 10) == []
+    # Of four partitions, one that is not `t`'s: the router moves it to where it counts.
+    here = partition_of(b"t", 4) == 0
+    change(views, source_change(7), partitions=4)
+    assert (views.source("t", "s") is not None) is here
+    change(views, source_change(8), ring=Keyring({}))
+    found = views.source("t", "s")
+    assert found is not None
+    # A wrong one replaces nothing.
+    change(views, source_change(9, secrets=[""]))
+    assert views.source("t", "s") == found
