@@ -1,8 +1,9 @@
-"""`hookfold endpoints …` and `hookfold deliveries …`: the HTTP API from a terminal."""
+"""`hookfold endpoints …`, `sources …` and `deliveries …`: the HTTP API from a terminal."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from compose.commands import EXIT_FAILED, Command, fail, load
 from compose.secrets import kept_secret
 from handlers.gateway import tokens
 from schemas.settings import OperatorSettings
+from schemas.sources import SCHEMES
 
 TIMEOUT_S = 30.0
 PAGE = 200
@@ -27,6 +29,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="The API's answer a
 @click.group()
 def endpoints() -> None:
     """See and change a tenant's endpoints, through the gateway."""
+
+
+@click.group()
+def sources() -> None:
+    """See and change who may send events in for a tenant, through the gateway."""
 
 
 @click.group()
@@ -107,6 +114,56 @@ def unregister(tenant: str, endpoint_id: str) -> None:
     click.echo(f"{endpoint_id} is unregistered")
 
 
+@sources.command("list", cls=Command, model=OperatorSettings)
+@_TENANT
+@_JSON
+def list_sources(tenant: str, as_json: bool) -> None:
+    """All sources with their schemes."""
+    columns = ("source_id", "scheme", "since", "path", "event type")
+    _print(_pages(f"/v1/tenants/{tenant}/sources", {}, None), as_json, columns, _source_row)
+
+
+@sources.command("show", cls=Command, model=OperatorSettings)
+@_TENANT
+@_JSON
+@click.argument("source_id")
+def show_source(tenant: str, source_id: str, as_json: bool) -> None:
+    """One source with all its settings."""
+    _print_one(_call("GET", f"/v1/tenants/{tenant}/sources/{source_id}"), as_json)
+
+
+@sources.command("register", cls=Command, model=OperatorSettings)
+@_TENANT
+@_JSON
+@click.option("--scheme", required=True, type=click.Choice(SCHEMES), help="How its requests are verified.")
+@click.option("--event-type", help="A name, or a path into the body such as $.type.")
+@click.option("--items", "items_path", help="A path to an array in the body: each item becomes an event.")
+@click.option("--header", help="For hmac and api_key.")
+@click.option("--encoding", type=click.Choice(["hex", "base64"]), help="For hmac.")
+@click.argument("source_id")
+def register_source(tenant: str, source_id: str, as_json: bool, items_path: str | None, **given: str | None) -> None:
+    """Register it, or replace it whole. Its secrets are read from standard input, a line each.
+
+    Where there is none, one is made and shown this once, if it is ours to make.
+    """
+    secrets = [] if sys.stdin.isatty() else sys.stdin.read().splitlines()
+    body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if secrets:
+        body["secrets"] = secrets
+    if items_path is not None:
+        body["items"] = {"path": items_path, "as": "each"}
+    _print_one(_call("PUT", f"/v1/tenants/{tenant}/sources/{source_id}", body=body), as_json)
+
+
+@sources.command("unregister", cls=Command, model=OperatorSettings)
+@_TENANT
+@click.argument("source_id")
+def unregister_source(tenant: str, source_id: str) -> None:
+    """End it: nothing comes in by it any more."""
+    _call("DELETE", f"/v1/tenants/{tenant}/sources/{source_id}")
+    click.echo(f"{source_id} is unregistered")
+
+
 @deliveries.command("list", cls=Command, model=OperatorSettings)
 @_TENANT
 @click.option("--endpoint", "endpoint_id", help="Only to this endpoint.")
@@ -177,6 +234,11 @@ def _endpoint_row(item: dict[str, Any]) -> Sequence[str]:
         item["endpoint_id"], item["state"], item.get("reason", ""), _time(item["since_ms"]), item["url"],
         " ".join(patterns),
     )  # fmt: skip
+
+
+def _source_row(item: dict[str, Any]) -> Sequence[str]:
+    since = _time(item["registered_at_ms"])
+    return (item["source_id"], item["scheme"], since, item["path"], item.get("event_type", ""))
 
 
 def _delivery_row(item: dict[str, Any]) -> Sequence[str]:

@@ -14,7 +14,7 @@ from compose.commands import Command, fail, load
 from handlers.gateway import tokens
 from schemas.model import is_identifier
 from schemas.settings import KEY_BYTES, ReachSettings, TokenSettings, parse_duration_ms
-from streams.core.sealing import Keyring
+from streams.core.sealing import Keyring, name_of_source
 
 MAX_TOKEN_MS = 3_650 * 86_400_000
 #: Where `hookfold up` keeps the secret that it makes.
@@ -23,14 +23,17 @@ SECRET_FILE = "api-secret"  # noqa: S105
 
 @click.command(cls=Command, model=ReachSettings)
 @click.argument("text", required=False)
-@click.option("--tenant", help="Seal for this tenant's endpoint alone; needs --endpoint.")
+@click.option("--tenant", help="Seal for this tenant's endpoint or source alone; needs --endpoint or --source.")
 @click.option("--endpoint", "endpoint_id", help="The endpoint that it is for.")
+@click.option("--source", "source_id", help="The source that it is for.")
 @click.option("--new-key", metavar="ID", help="Make a key for HOOKFOLD_SEAL_KEYS instead, under this id.")
-def seal(text: str | None, tenant: str | None, endpoint_id: str | None, new_key: str | None) -> None:
+def seal(
+    text: str | None, tenant: str | None, endpoint_id: str | None, source_id: str | None, new_key: str | None
+) -> None:
     """Seal a secret with the first of HOOKFOLD_SEAL_KEYS, to be put into a subscription change.
 
     The secret is read from standard input where it is not given, so that it stands in no shell's history. Sealed for
-    a tenant's endpoint it opens nowhere else.
+    a tenant's endpoint or source it opens nowhere else.
     """
     if new_key is not None:
         click.echo(f"{new_key}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}")
@@ -38,15 +41,18 @@ def seal(text: str | None, tenant: str | None, endpoint_id: str | None, new_key:
     ring = Keyring(load(ReachSettings).keys)
     if not ring:
         fail("HOOKFOLD_SEAL_KEYS: not set; `hookfold seal --new-key ID` makes a key")
-    if (tenant is None) != (endpoint_id is None):
-        fail("--tenant and --endpoint go together")
+    if endpoint_id is not None and source_id is not None:
+        fail("--endpoint or --source, not both")
+    bound_to = endpoint_id if source_id is None else name_of_source(source_id)
+    if (tenant is None) != (bound_to is None):
+        fail("--tenant and --endpoint go together, or --tenant and --source")
     given = text if text is not None else sys.stdin.read().rstrip("\r\n")
     if not given:
         fail("there is nothing to seal")
-    if tenant is None or endpoint_id is None:
+    if tenant is None or bound_to is None:
         click.echo(ring.seal_for_any(given))
     else:
-        click.echo(ring.seal(given, tenant, endpoint_id))
+        click.echo(ring.seal(given, tenant, bound_to))
 
 
 @click.command(cls=Command, model=TokenSettings)

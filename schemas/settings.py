@@ -258,7 +258,7 @@ class TokenSettings(Settings):
 
 
 class OperatorSettings(TokenSettings):
-    """`hookfold endpoints` and `hookfold deliveries`."""
+    """`hookfold endpoints`, `hookfold sources` and `hookfold deliveries`."""
 
     url: str = Field("http://127.0.0.1:8080", description="where the gateway is")
     token: SecretStr = Field(

@@ -33,6 +33,7 @@ PATH = "/in/{tenant}/{source_id}"
 METHODS = ("GET", "OPTIONS", "POST")
 #: A larger body is looked at in a thread, so that others are not kept waiting.
 LARGE_BYTES = 65_536
+BODY_TIMEOUT_S = 15.0
 #: Whose senders want an answer without a body.
 _SILENT: frozenset[Scheme] = frozenset({"okta", "slack"})
 #: What a 401 asks for, where HTTP has a name for it.
@@ -86,7 +87,7 @@ async def _received(context: Context, request: web.Request, found: _Found) -> we
     source, secrets = found
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(Kind.UNSUPPORTED, "what is signed are the bytes of the body: it is not to be compressed")
-    incoming = Incoming(_headers(request), await request.read())
+    incoming = Incoming(_headers(request), await _body(request))
 
     def judge() -> list[Arrived] | str:
         return _judge(context, request.match_info["tenant"], source, secrets, incoming)
@@ -98,6 +99,15 @@ async def _received(context: Context, request: web.Request, found: _Found) -> we
     if source.scheme in _SILENT:
         return web.Response()
     return answer(PublishedBatch(items=tuple(appended)), 202)
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body as it came. Nobody has shown who they are by now: there is an end to how slowly it may come."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(Kind.BAD_REQUEST, f"the body did not come within {BODY_TIMEOUT_S:g} s") from None
 
 
 def _judge(

@@ -5,11 +5,13 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
-from plain import Api, Client, Receiver, tenant_name
+from plain import Api, Client, Receiver, tenant_name, until
 from stack import API_SECRET, SERVICES, Stack
+from third_party import SECRET, Source
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +96,33 @@ async def receiver() -> AsyncIterator[Receiver]:
     """A real HTTP server that notes what it gets."""
     async with Receiver() as server:
         yield server
+
+
+@pytest.fixture
+async def register(api: Api) -> Callable[..., Any]:
+    """Registers a source, and returns the third party that it is."""
+
+    async def put(scheme: str, source_id: str | None = None, **fields: Any) -> Source:
+        await api.ok("PUT", f"/sources/{source_id or scheme}", {"scheme": scheme, "secrets": [SECRET], **fields}, 201)
+        return Source(api, source_id or scheme)
+
+    return put
+
+
+@pytest.fixture
+async def log(client: Client, api: Api) -> Callable[..., Any]:
+    """Reads the tenant's events in the log, of which there have to be so many."""
+    await client.follow("events")
+
+    async def read(count: int) -> list[Any]:
+        def mine() -> list[Any]:
+            return [record for record in client.records["events"] if record.key == api.tenant.encode()]
+
+        # What comes before the last one in its partition has come as well.
+        await api.ok("POST", "/events", {"type": "end", "data": None}, 202)
+        await until(lambda: any(b'"end"' in record.value for record in mine()), 20, "the last event")
+        found = [record for record in mine() if b'"end"' not in record.value]
+        assert len(found) == count, found
+        return found
+
+    return read

@@ -3,80 +3,20 @@
 import asyncio
 import base64
 import gzip
-import hashlib
-import hmac
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 import stripe
-from plain import Api, Client, Receiver, registration, tenant_name, until
+from plain import Api, Receiver, registration, until
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as Svix
+from third_party import SECRET, github, mac, slack
 
 WHSEC = "whsec_" + base64.b64encode(b"k" * 32).decode()
-SECRET = "a secret of the third party"
 #: Numbers that no float holds.
 ITEM = b'{"type":"item.made","n":1.10,\n "big":123456789012345678901234567890}'
-
-
-def mac(body: bytes, secret: str = SECRET) -> bytes:
-    return hmac.new(secret.encode(), body, hashlib.sha256).digest()
-
-
-def github(body: bytes, delivery: str = "guid-1") -> dict[str, str]:
-    return {
-        "x-hub-signature-256": "sha256=" + mac(body).hex(), "x-github-delivery": delivery, "x-github-event": "push",
-    }  # fmt: skip
-
-
-def slack(body: bytes, at_s: int) -> dict[str, str]:
-    signature = "v0=" + mac(b"v0:%d:" % at_s + body).hex()
-    return {"x-slack-signature": signature, "x-slack-request-timestamp": str(at_s)}
-
-
-class Source:
-    """A third party: it knows a tenant's URL, and no token."""
-
-    def __init__(self, api: Api, source_id: str) -> None:
-        self._api = Api(api.url, "", api.tenant)
-        self._api._session = api._session
-        self._path = f"//in/{api.tenant}/{source_id}"
-
-    async def send(self, body: bytes, headers: dict[str, str], method: str = "POST") -> Any:
-        named = {"content-type": "application/json", **headers} if method == "POST" else headers
-        return await self._api.call(method, self._path, body if method == "POST" else None, **named)
-
-
-@pytest.fixture
-async def register(api: Api) -> Callable[..., Any]:
-    async def put(scheme: str, source_id: str | None = None, **fields: Any) -> Source:
-        await api.ok("PUT", f"/sources/{source_id or scheme}", {"scheme": scheme, "secrets": [SECRET], **fields}, 201)
-        return Source(api, source_id or scheme)
-
-    return put
-
-
-@pytest.fixture
-async def log(client: Client, api: Api) -> Callable[..., Any]:
-    """The tenant's events in the log, as soon as there are so many."""
-    await client.follow("events")
-
-    async def read(count: int) -> list[Any]:
-        def mine() -> list[Any]:
-            return [record for record in client.records["events"] if record.key == api.tenant.encode()]
-
-        # What comes before the last one in its partition has come as well.
-        await api.ok("POST", "/events", {"type": "end", "data": None}, 202)
-        await until(lambda: any(b'"end"' in record.value for record in mine()), 20, "the last event")
-        found = [record for record in mine() if b'"end"' not in record.value]
-        assert len(found) == count, found
-        return found
-
-    return read
 
 
 async def test_what_the_official_libraries_and_every_scheme_sign_is_in_the_log(
@@ -175,35 +115,6 @@ async def test_what_is_not_the_sources_is_refused_and_nothing_is_appended(api: A
     assert record.value == largest
 
 
-async def test_an_unknown_tenant_is_not_told_from_an_unknown_source(api: Api, register: Any) -> None:
-    await register("github")
-    said = []
-    for method in ("POST", "GET", "OPTIONS"):
-        answers = [
-            await api.call(method, path, b"{}" if method == "POST" else None, authorization="")
-            for path in (f"//in/{api.tenant}/other", f"//in/{tenant_name()}/github", f"//in/{tenant_name()}/a%2Fb")
-        ]
-        assert [one.status for one in answers] == [404] * 3
-        said += [one.raw for one in answers]
-    assert len(set(said)) == 1
-    assert (await api.call("PUT", f"//in/{api.tenant}/github", b"{}")).status == 405
-
-
-async def test_two_tenants_sources_of_the_same_name_have_nothing_in_common(
-    register: Any, make_api: Callable[..., Api], log: Any
-) -> None:
-    mine, body = await register("github"), b"{}"
-    async with make_api(tenant_name(), "write") as other:
-        await other.ok("PUT", "/sources/github", {"scheme": "github", "secrets": ["another"]}, 201)
-        theirs = Source(other, "github")
-        assert (await theirs.send(body, github(body))).status == 401
-        assert (await mine.send(body, github(body))).status == 202
-        assert [item["tenant"] for item in (await other.ok("GET", "/sources"))["items"]] == [other.tenant]
-        assert (await other.call("DELETE", "/sources/github")).status == 204
-        assert (await mine.send(body, github(body, "guid-2"))).status == 202
-    await log(2)
-
-
 async def test_handshakes_are_answered(api: Api, register: Any, log: Any) -> None:
     chat, hooks = await register("slack"), await register("okta")
     body = b'{"token":"x","challenge":"3eZbrw1a","type":"url_verification"}'
@@ -264,60 +175,3 @@ async def test_a_batch_is_in_the_log_whole_or_not_at_all(api: Api, register: Any
     assert (await lot.send(large, github(large))).status == 202
     found = await log(10)
     assert [record.offset - found[0].offset for record in found] == list(range(10))
-
-
-async def test_sources_are_listed_replaced_and_unregistered_and_no_secret_is_shown(api: Api, register: Any) -> None:
-    shop = await register("github", "b", description="the shop")
-    shown = await api.ok("GET", "/sources/b")
-    assert (shown["path"], shown["secret_count"]) == (f"/in/{api.tenant}/b", 1)
-    assert "secrets" not in shown
-    made = await api.ok("PUT", "/sources/a", {"scheme": "standard"}, 201)
-    assert made["secret"].startswith("whsec_")
-    page = await api.ok("GET", "/sources?limit=1")
-    assert [item["source_id"] for item in page["items"]] == ["a"]
-    rest = await api.ok("GET", f"/sources?cursor={page['next_cursor']}")
-    assert ([item["source_id"] for item in rest["items"]], rest["next_cursor"]) == (["b"], None)
-    # A new secret beside the old one, then alone.
-    body = b"{}"
-    for secrets, status in (([SECRET, "the next"], 202), (["the next"], 401)):
-        replaced = await api.ok("PUT", "/sources/b", {"scheme": "github", "secrets": secrets}, 200)
-        assert (replaced["secret_count"], "secret" in replaced, "description" in replaced) == (
-            len(secrets),
-            False,
-            False,
-        )
-        assert (await shop.send(body, github(body))).status == status
-    assert (await api.call("DELETE", "/sources/b")).status == 204
-    assert [(await api.call(verb, "/sources/b")).status for verb in ("GET", "DELETE")] == [404, 404]
-    assert (await shop.send(body, github(body))).status == 404
-    for wrong in ({"scheme": "github"}, {"scheme": "okta"}, {"scheme": "basic", "secrets": ["x"]}, {"scheme": "no"}):
-        assert (await api.call("PUT", "/sources/b", wrong)).status == 422
-
-
-async def test_a_source_through_kafka_is_one_and_a_wrong_one_is_rejected(api: Api, client: Client, log: Any) -> None:
-    tenant = api.tenant.encode()
-    await client.follow("rejected")
-
-    async def change(**fields: Any) -> None:
-        value = json.dumps({"type": "source.registered", "source_id": "s", "scheme": "github", **fields}).encode()
-        await client.producer.send_and_wait(client.prefix + "subscriptions", value, key=tenant)
-
-    def rejected() -> list[str]:
-        return [dict(r.headers)["rejected-reason"].decode() for r in client.records["rejected"] if r.key == tenant]
-
-    await change(secrets=[SECRET])
-    await change(secrets=["another"], header="x-sig")
-    await change(type="source.unregistered", source_id="never-there")
-    await change(secrets=[])
-    await until(lambda: len(rejected()) >= 2, 20, "what is rejected")
-    assert rejected()[0] == "header: is for api_key and hmac only"
-    assert "secrets" in rejected()[1]
-    end = time.monotonic() + 10
-    while (await api.call("GET", "/sources/s")).status != 200:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
-    source = Source(api, "s")
-    assert (await source.send(b"{}", github(b"{}"))).status == 202
-    await log(1)
-    # The router has no error of it: it goes on with what comes after.
-    assert len(rejected()) == 2
