@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from compose import operating, secrets, tail, trial, what_if
+from compose import operating, secrets, sources, tail, trial, what_if
 from compose.commands import EXIT_FAILED, Command, fail, load
 from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from schemas.version import VERSION
@@ -184,7 +184,7 @@ main.add_command(trial.receiver)
 main.add_command(secrets.seal)
 main.add_command(secrets.token)
 main.add_command(operating.endpoints)
-main.add_command(operating.sources)
+main.add_command(sources.sources)
 main.add_command(operating.deliveries)
 main.add_command(operating.explain)
 main.add_command(what_if.command)

@@ -19,7 +19,6 @@ from schemas.changes import (
 from schemas.endpoints import State
 from schemas.model import Identifier, Record
 from schemas.results import Result, Verdict
-from schemas.sources import Items, Scheme
 
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -266,43 +265,6 @@ class Explanation(Record):
     partition: int
     offset: int
     endpoints: tuple[EndpointExplained, ...]
-
-
-class SourceShown(Record):
-    """A source as anyone who may read it sees it. `path`: where the third party sends to, under the gateway's URL."""
-
-    tenant: str
-    source_id: str
-    scheme: Scheme
-    path: str
-    registered_at_ms: int
-    secret_count: int = Field(description="how many secrets verify")
-    event_type: str | None = None
-    items: Items | None = None
-    header: str | None = None
-    encoding: Literal["hex", "base64"] | None = None
-    algorithm: Literal["sha256"] | None = None
-    description: str | None = None
-
-
-class SourceWithSecret(SourceShown):
-    """The same, with a secret that was made just now and is shown this once."""
-
-    secret: str | None = None
-
-
-class SourceAccepted(Record):
-    """The change is in the log; this gateway does not go by it yet."""
-
-    source_id: str
-    secret: str | None = None
-
-
-class SourcePage(Record):
-    """Sources by id."""
-
-    items: tuple[SourceShown, ...]
-    next_cursor: str | None
 
 
 class EndpointPage(Record):

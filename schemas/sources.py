@@ -1,4 +1,4 @@
-"""Sources: third parties that may send events in. They are changes on `subscriptions`, as endpoints are."""
+"""Sources: third parties that may send events in. Changes on `subscriptions`, and how the API shows them."""
 
 from typing import Annotated, Literal, get_args
 
@@ -59,3 +59,40 @@ class SourceUnregistered(Record):
 
 
 SourceChange = Annotated[SourceRegistered | SourceUnregistered, Field(discriminator="type")]
+
+
+class SourceShown(Record):
+    """A source as anyone who may read it sees it. `path`: where the third party sends to, under the gateway's URL."""
+
+    tenant: str
+    source_id: str
+    scheme: Scheme
+    path: str
+    registered_at_ms: int
+    secret_count: int = Field(description="how many secrets verify")
+    event_type: str | None = None
+    items: Items | None = None
+    header: str | None = None
+    encoding: Literal["hex", "base64"] | None = None
+    algorithm: Literal["sha256"] | None = None
+    description: str | None = None
+
+
+class SourceWithSecret(SourceShown):
+    """The same, with a secret that was made just now and is shown this once."""
+
+    secret: str | None = None
+
+
+class SourceAccepted(Record):
+    """The change is in the log; this gateway does not go by it yet."""
+
+    source_id: str
+    secret: str | None = None
+
+
+class SourcePage(Record):
+    """Sources by id."""
+
+    items: tuple[SourceShown, ...]
+    next_cursor: str | None

@@ -14,7 +14,6 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from aiokafka.structs import RecordMetadata
 from pydantic import TypeAdapter
 
-from handlers.gateway.folding import SourceRow
 from handlers.gateway.follower import Follower
 from handlers.gateway.problems import Kind, Refusal
 from handlers.gateway.retries import Retries
@@ -23,8 +22,7 @@ from schemas import topics
 from schemas.changes import Change
 from schemas.endpoints import EndpointRecord, State
 from schemas.settings import GatewaySettings
-from schemas.sources import SourceRegistered, SourceUnregistered
-from streams.core import lifecycle, outputs, partitioning, sealing, sources
+from streams.core import lifecycle, outputs, partitioning, sealing
 from streams.core.bucket import Bucket
 from streams.core.registering import Limits
 from streams.core.sealing import Keyring
@@ -50,15 +48,6 @@ _T = TypeVar("_T")
 Records = Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]]
 #: Partition and offset.
 Place = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceWritten:
-    """A change about a source, in the log at `at_ms`. `seen`: this gateway goes by it; `existed`: there was one."""
-
-    existed: bool
-    seen: bool
-    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +119,12 @@ class Context:
 
         It is judged before it is written, by what the router will judge it by, so that a wrong one is not written.
         """
-        async with self._writing[hash((tenant, endpoint_id)) % LOCKS]:
+        async with self.writing(tenant, endpoint_id):
             return await self._change(tenant, endpoint_id, fields)
+
+    def writing(self, tenant: str, name: str) -> asyncio.Lock:
+        """What is held while an endpoint, or a source by its name in `sealing`, is judged and written."""
+        return self._writing[hash((tenant, name)) % LOCKS]
 
     async def send(
         self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()
@@ -190,31 +183,6 @@ class Context:
     ) -> list[RecordMetadata]:
         sending = [await producer.send(topic, value, key=key, headers=list(headers)) for value, headers in records]
         return list(await asyncio.gather(*sending))
-
-    async def source(self, tenant: str, source_id: str) -> SourceRow:
-        """The source. Raises `Refusal` where there is none."""
-        row: SourceRow | None = await self.views(Views.source, tenant, source_id)
-        if row is None:
-            raise Refusal(Kind.NOT_FOUND, f"there is no source {source_id}")
-        return row
-
-    async def change_source(self, tenant: str, change: SourceRegistered | SourceUnregistered) -> SourceWritten:
-        """Have a change about a source made. Raises `Refusal`; a source is unregistered only where there is one."""
-        name = sealing.name_of_source(change.source_id)
-        async with self._writing[hash((tenant, name)) % LOCKS]:
-            existed = await self.views(Views.source, tenant, change.source_id) is not None
-            if not existed and isinstance(change, SourceUnregistered):
-                raise Refusal(Kind.NOT_FOUND, f"there is no source {change.source_id}")
-            if (refused := sources.refuse(change, tenant, self.ring)) is not None:
-                raise Refusal(Kind.INVALID, refused)
-            sealed = sealing.seal_secrets(change, self.ring, tenant, name)
-            sent = await self.send(topics.SUBSCRIPTIONS, tenant, sealed.model_dump_json(exclude_none=True).encode())
-            assert self.follower is not None
-            try:
-                await self.follower.reach((sent.partition, sent.offset), self.settings.write_wait_ms / 1000)
-            except TimeoutError:
-                return SourceWritten(existed, seen=False, at_ms=sent.timestamp or 0)
-            return SourceWritten(existed, seen=True, at_ms=sent.timestamp or 0)
 
     async def _change(self, tenant: str, endpoint_id: str, fields: dict[str, Any]) -> tuple[EndpointRecord | None, str]:
         change = _CHANGES.validate_python({**fields, "endpoint_id": endpoint_id}, strict=False)

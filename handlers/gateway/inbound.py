@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from handlers.gateway import events
+from handlers.gateway import events, sources
 from handlers.gateway.calls import answer, counted
 from handlers.gateway.context import RETRY_AFTER_S, Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, expected
@@ -68,7 +68,7 @@ def _guarded(context: Context, rate: Rate, ring: Keyring, handle: _Handle) -> Ha
 async def _find(context: Context, ring: Keyring, tenant: str, source_id: str) -> _Found:
     """The source. Whether it is the tenant that is unknown, or the source, is not to be told."""
     try:
-        row = await context.source(tenant, source_id)
+        row = await sources.find(context, tenant, source_id)
     except Refusal as refusal:
         if refusal.kind is not Kind.NOT_FOUND:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 
 from aiohttp import web
 from pydantic import Field
@@ -14,13 +15,31 @@ from handlers.gateway.context import Context
 from handlers.gateway.folding import SourceRow
 from handlers.gateway.problems import Kind, Refusal
 from handlers.gateway.views import Views
-from schemas.api import SourceAccepted, SourcePage, SourceShown, SourceWithSecret
+from schemas import topics
 from schemas.model import Record
-from schemas.sources import Scheme, SourceFields, SourceRegistered, SourceUnregistered
-from streams.core import sources
+from schemas.sources import (
+    Scheme,
+    SourceAccepted,
+    SourceFields,
+    SourcePage,
+    SourceRegistered,
+    SourceShown,
+    SourceUnregistered,
+    SourceWithSecret,
+)
+from streams.core import sealing, sources
 
 PATH = TENANT_PATH + "/sources"
 ONE = PATH + "/{source_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A change about a source, in the log at `at_ms`. `seen`: this gateway goes by it; `existed`: there was one."""
+
+    existed: bool
+    seen: bool
+    at_ms: int
 
 
 class SourceQuery(Record):
@@ -43,11 +62,19 @@ async def register(context: Context, request: web.Request) -> web.StreamResponse
     change = SourceRegistered.model_validate(
         {**fields, "type": "source.registered", "source_id": source_id}, strict=False
     )
-    written = await context.change_source(tenant, change)
+    written = await _write(context, tenant, change)
     if not written.seen:
         return answer(SourceAccepted(source_id=source_id, secret=made), 202)
     shown = SourceWithSecret(**_shown(tenant, change, written.at_ms).model_dump(), secret=made)
     return answer(shown, 200 if written.existed else 201)
+
+
+async def find(context: Context, tenant: str, source_id: str) -> SourceRow:
+    """The source. Raises `Refusal` where there is none."""
+    row: SourceRow | None = await context.views(Views.source, tenant, source_id)
+    if row is None:
+        raise Refusal(Kind.NOT_FOUND, f"there is no source {source_id}")
+    return row
 
 
 async def list_sources(context: Context, request: web.Request) -> web.StreamResponse:
@@ -62,15 +89,34 @@ async def list_sources(context: Context, request: web.Request) -> web.StreamResp
 
 async def show(context: Context, request: web.Request) -> web.StreamResponse:
     """One source, without its secrets."""
-    return answer(_row_shown(await context.source(*_place(request))))
+    return answer(_row_shown(await find(context, *_place(request))))
 
 
 async def unregister(context: Context, request: web.Request) -> web.StreamResponse:
     """Unregister: nothing comes in by it any more."""
     tenant, source_id = _place(request)
     change = SourceUnregistered(type="source.unregistered", source_id=source_id)
-    written = await context.change_source(tenant, change)
+    written = await _write(context, tenant, change)
     return no_content() if written.seen else answer(SourceAccepted(source_id=source_id), 202)
+
+
+async def _write(context: Context, tenant: str, change: SourceRegistered | SourceUnregistered) -> Written:
+    """Judge a change as the router will, and have it made. A source is unregistered only where there is one."""
+    name = sealing.name_of_source(change.source_id)
+    async with context.writing(tenant, name):
+        existed = await context.views(Views.source, tenant, change.source_id) is not None
+        if not existed and isinstance(change, SourceUnregistered):
+            raise Refusal(Kind.NOT_FOUND, f"there is no source {change.source_id}")
+        if (refused := sources.refuse(change, tenant, context.ring)) is not None:
+            raise Refusal(Kind.INVALID, refused)
+        sealed = sealing.seal_secrets(change, context.ring, tenant, name)
+        sent = await context.send(topics.SUBSCRIPTIONS, tenant, sealed.model_dump_json(exclude_none=True).encode())
+        assert context.follower is not None
+        try:
+            await context.follower.reach((sent.partition, sent.offset), context.settings.write_wait_ms / 1000)
+        except TimeoutError:
+            return Written(existed, seen=False, at_ms=sent.timestamp or 0)
+        return Written(existed, seen=True, at_ms=sent.timestamp or 0)
 
 
 def _place(request: web.Request) -> tuple[str, str]:
