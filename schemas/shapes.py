@@ -15,6 +15,7 @@ from schemas.endpoints import EndpointRecord
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER
 from schemas.model import ID_PATTERN
 from schemas.results import ErrorKind, Result
+from schemas.sources import SourceChange
 
 Schema = dict[str, Any]
 
@@ -80,6 +81,7 @@ def _generate() -> tuple[dict[str, Schema], dict[str, Schema]]:
         "PlainEvent": PlainEvent,
         "CloudEvent": CloudEvent,
         "Change": Change,
+        "SourceChange": SourceChange,
         "Result": Result,
         "EndpointRecord": EndpointRecord,
     }
@@ -211,7 +213,8 @@ _LINE: Schema = {
     "required": ["seen", "done", "due_ms"],
 }
 # In `endpoints` a version and its settings are one object.
-_DEFINITIONS |= {"EndpointVersion": _FLAT, "EndpointRecord": _RECORD, "Change": _MODELS["Change"], "OrderLine": _LINE}
+_DEFINITIONS |= {"EndpointVersion": _FLAT, "EndpointRecord": _RECORD, "OrderLine": _LINE}
+_DEFINITIONS |= {name: _MODELS[name] for name in ("Change", "SourceChange")}
 del _DEFINITIONS["EndpointSettings"]
 
 _TOMBSTONE = "tombstone"
@@ -239,6 +242,13 @@ _SHAPES: Mapping[str, tuple[Shape, ...]] = {
     ),
     topics.SUBSCRIPTIONS: (
         Shape("change", "What is said about an endpoint.", JSON, _reference("Change"), _headers({}, _MOVED)),
+        Shape(
+            "source_change",
+            "What is said about a source: a third party that may send events in.",
+            JSON,
+            _reference("SourceChange"),
+            _headers({}, _MOVED),
+        ),
     ),
     topics.ENDPOINTS: (
         Shape("endpoint", "An endpoint as it stands.", JSON, _reference("EndpointRecord"), _NO_HEADERS),

@@ -15,8 +15,8 @@ from stack import Stack
 
 #: Tiers that no wait of this test is long enough for.
 TOO_LONG = {"retries.5s", "retries.30s", "retries.2m", "retries.10m", "retries.1h", "retries.4h"}
-KINDS = {"plain_event", "structured_event", "binary_event", "change", "endpoint", "delivery", "result", "dead_letter",
-         "order_line", "order_line_tombstone", "rejected"}  # fmt: skip
+KINDS = {"plain_event", "structured_event", "binary_event", "change", "source_change", "endpoint", "delivery", "result",
+         "dead_letter", "order_line", "order_line_tombstone", "rejected"}  # fmt: skip
 BAD = {"malformed": b"{nope", "no type": b'{"data":1}', "no value": None}
 Records = dict[str, list[ConsumerRecord[bytes, bytes]]]
 
@@ -142,4 +142,8 @@ async def _changes(client: Client, tenant: str) -> None:
     await client.change(tenant, "endpoint.resumed", "paused", deliver_since_ms=1_700_000_000_000)
     await client.change(tenant, "endpoint.replay_requested", "flaky", since_ms=1_700_000_000_000, event_types=["a.*"])
     await client.change(tenant, "endpoint.disabled", "dead", reason="operator")
+    source = {"type": "source.registered", "source_id": "s", "scheme": "bearer", "secrets": ["x"]}
+    for change in (source, {"type": "source.unregistered", "source_id": "s"}):
+        value = json.dumps(change).encode()
+        await client.producer.send_and_wait(client.prefix + "subscriptions", value, key=tenant.encode())
     await client.change(tenant, "endpoint.unregistered", "good")

@@ -15,6 +15,7 @@ from schemas.endpoints import CatchUp, Covered, EndpointRecord, EndpointSettings
 from schemas.model import Record
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import Settings
+from schemas.sources import SourceRegistered, SourceUnregistered
 from streams.core import outputs
 from streams.core.ordering import Line
 from streams.core.outputs import Output, Source
@@ -117,6 +118,20 @@ def test_changes_of_our_own(change: dict[str, object]) -> None:
     delivery = Delivery(delivery_id="d", event_id="i", event_type="t", tenant="t", endpoint_id="e",
                         endpoint_version="1-2", event_time_ms=1)  # fmt: skip
     check(settling.change(delivery, **change), "change")
+
+
+FULL_SOURCE = SourceRegistered.model_validate(
+    {"type": "source.registered", "source_id": "s", "scheme": "hmac", "secrets": ("x",), "event_type": "$.type",
+     "items": {"path": "$.list", "as": "each"}, "header": "x-sig", "encoding": "hex", "algorithm": "sha256",
+     "description": "d"}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [FULL_SOURCE, SourceUnregistered(type="source.unregistered", source_id="s")])
+def test_sources(change: Record) -> None:
+    assert change.model_fields_set == set(type(change).model_fields)
+    value = change.model_dump_json(exclude_none=True).encode()
+    check(Output(topics.SUBSCRIPTIONS, b"t", value), "source_change")
 
 
 def test_lines_and_tombstones() -> None:
