@@ -64,7 +64,7 @@ def is_quick(load: Load) -> bool:
 
 
 def deferral_ms(load: Load) -> int:
-    """For how long to put it off: a little less than it would wait, and longer the longer its endpoint has been away."""
+    """For how long to put it off: a little less than it would wait, longer the longer its endpoint has been away."""
     wait_ms = max(MIN_DEFERRAL_MS, expected_wait_ms(load) - EARLY_MS, load.away_ms * AWAY_SHARE)
     return int(min(MAX_DEFERRAL_MS, wait_ms))
 
