@@ -25,13 +25,13 @@ from tests.bench.system import PREFIX, Receiver, System, Tally
 FEW = 1_000
 MANY = int(os.environ.get("BENCH_WAITING", "100000"))
 MANNERS = os.environ.get("BENCH_MANNERS", "refused,hang").split(",")
-IDLE_S = float(os.environ.get("BENCH_IDLE_S", "60"))
+IDLE_S = float(os.environ.get("BENCH_IDLE_S", "120"))
 DRAIN_S = float(os.environ.get("BENCH_DRAIN_S", "900"))
 WARM_EVENTS = 5_000
 PROBES = 50
 PROBE_S = 20.0
 #: An event that comes right after another waits for the next transaction; these do not.
-PAUSE_S = (0.2, 0.4)
+PAUSE_S = 0.3
 SETTLE_S = 10.0
 READ_S = 180.0
 TENANT = "t"
@@ -67,12 +67,12 @@ def spread(values: Sequence[float]) -> str:
     return f"p50 {system.percentile(list(values), 0.5):.1f}  max {max(values):.0f} ms"
 
 
-async def probe(sender: Sender, receiver: Receiver) -> list[float]:
-    """From publish to POST at the endpoint nearby, one event after the other, ms."""
+async def probe(sender: Sender, receiver: Receiver, pause_s: float = PAUSE_S) -> list[float]:
+    """From publish to POST at the endpoint nearby, one event after the other, about `pause_s` between them; ms."""
     taken: list[float] = []
     seen = len(await receiver.arrivals())
     for _ in range(PROBES):
-        await asyncio.sleep(random.uniform(*PAUSE_S))
+        await asyncio.sleep(random.uniform(0.7, 1.3) * pause_s)
         number, until = await sender.send(NEAR), time.monotonic() + PROBE_S
         found: list[float] = []
         while not found and time.monotonic() < until:
@@ -125,11 +125,11 @@ def total(metrics: dict[str, float], name: str) -> float:
     return sum(value for key, value in metrics.items() if key.startswith(name + "{"))
 
 
-async def idle(stack: System) -> str:
-    """What it costs that they wait."""
+async def idle(stack: System, sender: Sender, receiver: Receiver) -> tuple[str, list[float]]:
+    """What it costs that they wait, and how the endpoint nearby fares in all of that time."""
     before, began = stack.cpu_s(), time.monotonic()
     egress, delayer = await stack.metrics("egress"), await stack.metrics("delayer")
-    await asyncio.sleep(IDLE_S)
+    taken = await probe(sender, receiver, IDLE_S / PROBES)
     minutes = (time.monotonic() - began) / 60
     spent = stack.cpu_s() - before
     put_off = total(await stack.metrics("egress"), DEFERRED) - total(egress, DEFERRED)
@@ -137,7 +137,7 @@ async def idle(stack: System) -> str:
     return (
         f"CPU-s a minute {spent.total() / minutes:.1f} = {system.costs(spent, minutes)}; "
         f"{put_off / minutes:.0f} put off again and {hops / minutes:.0f} moved by the delayer a minute"
-    )
+    ), taken
 
 
 async def one(manner: str) -> bool:
@@ -172,8 +172,8 @@ async def one(manner: str) -> bool:
                 await sender.send(AWAY)
             last = sender.count
             took_s = await until_waiting(stack, sender)
-            print(f"  {MANY} wait after {took_s:.0f} s; {await idle(stack)}; load {system.load_average()}", flush=True)
-            while_waiting = await probe(sender, receiver)
+            cost, while_waiting = await idle(stack, sender, receiver)
+            print(f"  {MANY} wait after {took_s:.0f} s; {cost}; load {system.load_average()}", flush=True)
             many = stack.rss_mb("egress")
             print(f"  {MANY} wait: RSS {rss(stack)}; first try nearby {spread(while_waiting)}", flush=True)
             owed = [*range(first, first + FEW), *range(middle, last)]
