@@ -181,12 +181,13 @@ class EndpointQueue:
         if report is not None:
             self._service_ms += ((now - started) * 1_000 - self._service_ms) * 0.2
             # A replay of what is old says nothing against who takes what is new.
-            self.breaker.end(report, now, counts=item.delivery.replay_id is None)
+            counts = item.delivery.replay_id is None
+            self.breaker.end(report, now, counts=counts)
             self._scouts = 0
             unavailable = report.ending is Ending.UNAVAILABLE
             if not unavailable:
                 self._away_since = None
-            elif self._away_since is None:
+            elif self._away_since is None and counts:
                 self._away_since = started
             self._window = admission.next_window(self._window, self.limit, failed=unavailable)
 

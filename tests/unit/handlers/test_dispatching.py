@@ -38,10 +38,10 @@ class Clock:
         monkeypatch.setattr(dispatching, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
-def item(owner: Owner, number: int = 0) -> Item:
+def item(owner: Owner, number: int = 0, replay_id: str | None = None) -> Item:
     delivery = Delivery(
         delivery_id=str(number), event_id="e", event_type="a", tenant="t", endpoint_id="e", endpoint_version="0-0",
-        event_time_ms=0,
+        event_time_ms=0, replay_id=replay_id,
     )  # fmt: skip
     return Item(delivery, PLACE, number, owner)
 
@@ -104,3 +104,15 @@ async def test_what_waits_for_an_endpoint_that_stays_away_is_put_off_for_longer_
                 dispatcher.offer(KEY, item(owner), None)
             last.append(owner.waits[-1][1])
     assert last == [30_000, 120_000, 600_000]
+
+
+async def test_a_replay_that_fails_says_nothing_of_how_long_its_endpoint_has_been_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, owner = Clock(monkeypatch), Owner()
+    queue = EndpointQueue(1)
+    for one, away_ms in ((item(owner, 1, "r"), 0.0), (item(owner, 2), 60_000.0)):
+        queue.put(one)
+        assert queue.start(clock.now) == [one]
+        queue.end(one, clock.now, Report(Ending.UNAVAILABLE))
+        assert queue.load(clock.now + 60.0).away_ms == away_ms
