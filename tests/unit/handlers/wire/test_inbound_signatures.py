@@ -262,3 +262,17 @@ def test_the_body_is_taken_as_its_bytes_whatever_they_are() -> None:
     for body in (b"", b"\xff\xfe", b"\0" * 9, json.dumps({"a": "é"}).encode("utf-16")):
         for scheme in ("github", "slack", "shopify", "hmac"):
             assert verify(scheme, signed(scheme, body), body) is None
+
+
+def test_one_signature_is_written_in_one_way() -> None:
+    headers = signed("stripe")
+    twice = headers["stripe-signature"] + f",t={NOW_S - 1}"
+    assert verify("stripe", {"stripe-signature": twice}, BODY) is not None
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    signature = signing.sign(["whsk_" + base64.b64encode(SEED).decode()], "d-1", NOW_S, BODY)
+    # The last digit has bits that stand for nothing.
+    other = signature[:-3] + alphabet[alphabet.index(signature[-3]) + 1] + "=="
+    assert base64.b64decode(other[4:]) == base64.b64decode(signature[4:])
+    for text, accepted in ((signature, True), (other, False)):
+        headers = {"webhook-id": "d-1", "webhook-timestamp": str(NOW_S), "webhook-signature": text}
+        assert (verify("standard", headers, BODY, WHPK) is None) is accepted
