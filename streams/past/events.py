@@ -104,7 +104,7 @@ class PastEvents:
         if start is None:
             return None
         end = (await self._log.stable_ends([place]))[place]
-        async for records in self._log.read(place, start, end, aside=True):
+        async for records in self._log.read(place, start, end, at_most=50, aside=True):
             if (found := self._in(tenant, event_id, records)) is not None:
                 return found
             if records[-1].timestamp > at_ms:

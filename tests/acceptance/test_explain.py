@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 from plain import Api, Client, Receiver, until
 
 EVENTS, CHANGES, ENDPOINTS = 2_000, 200, 6
+#: How many of the events are asked for, with all endpoints each; EXPLAIN_ASKED=2000 asks for all of them.
+ASKED = int(os.environ.get("EXPLAIN_ASKED", "300"))
 KINDS = ("invoice.paid", "invoice.voided", "user.joined")
 PATTERNS = (["invoice.*"], ["*"], ["user.joined"], ["invoice.paid", "user.*"])
 FILTERS: tuple[tuple[Any, Callable[[int], bool]], ...] = (
@@ -116,6 +119,7 @@ async def test_what_is_explained_is_what_happened(client: Client, api: Api, rece
             assert (place["at_ms"] > told["event_time_ms"]) is registered_later
 
     known = set(model.state)
-    for first in range(0, EVENTS, 10):
-        await asyncio.gather(*(ask(number) for number in range(first, first + 10)))
+    asked = random.Random(8).sample(range(EVENTS), ASKED)
+    for first in range(0, ASKED, 10):
+        await asyncio.gather(*(ask(number) for number in asked[first : first + 10]))
     assert not wrong, wrong[:3]
