@@ -1,6 +1,7 @@
 """The real stack as a user runs it: processes, a real Kafka, real sockets; nothing of ours is imported here."""
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,31 +14,47 @@ from plain import Api, Client, Receiver, tenant_name, until
 from stack import API_SECRET, SERVICES, Stack
 from third_party import SECRET, Source
 
+#: Those that end with the module that made them.
+_STACKS: list[Stack] = []
+
 
 @pytest.fixture(scope="session")
 def make_stack(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
-    """Makes stacks with topics of their own; all end with the test run."""
-    stacks: list[Stack] = []
+    """Makes stacks with topics of their own. They end with the module that made them, or with the test run."""
+    numbers = itertools.count()
 
     def make(**settings: str) -> Stack:
-        stack = Stack(kafka, f"a{os.getpid()}-{len(stacks)}.", tmp_path_factory.mktemp("stack"), **settings)
-        stacks.append(stack)
+        stack = Stack(kafka, f"a{os.getpid()}-{next(numbers)}.", tmp_path_factory.mktemp("stack"), **settings)
+        _STACKS.append(stack)
         made = stack.command("topics")
         assert made.returncode == 0, made.stderr
         return stack
 
     yield make
-    for stack in stacks:
-        stack.close()
+    _end_stacks()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_own_stacks() -> Iterator[None]:
+    """What a module has started takes nothing from the next."""
+    yield
+    _end_stacks()
+
+
+def _end_stacks() -> None:
+    while _STACKS:
+        _STACKS.pop().close()
 
 
 @pytest.fixture(scope="session")
-def stack(make_stack: Callable[..., Stack]) -> Stack:
+def stack(make_stack: Callable[..., Stack]) -> Iterator[Stack]:
     """One running stack that tests share; each test uses tenants of its own."""
     shared = make_stack()
+    _STACKS.remove(shared)
     shared.start(*SERVICES)
     shared.wait_ready(*SERVICES)
-    return shared
+    yield shared
+    shared.close()
 
 
 @pytest.fixture(scope="session")
