@@ -61,6 +61,7 @@ async def test_no_topic_is_made_but_those_of_the_map(stack: Stack) -> None:
         "results",
         "dead-letters",
         "rejected",
+        "ordering",
     }
     assert names == tiers | fixed
 

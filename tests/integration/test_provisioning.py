@@ -13,11 +13,11 @@ from streams import provisioning
 async def test_topics_are_created_once_and_then_found(kafka: str, prefix: str) -> None:
     settings = Settings(kafka=kafka, prefix=prefix, partitions=2)
     first = await provisioning.provision(settings)
-    assert len(first.created) == 15
+    assert len(first.created) == 16
     assert first.differences == ()
     second = await provisioning.provision(settings)
     assert second.created == ()
-    assert len(second.existing) == 15
+    assert len(second.existing) == 16
     assert second.differences == ()
 
 
