@@ -184,16 +184,15 @@ class EndpointQueue:
             counts = item.delivery.replay_id is None
             self.breaker.end(report, now, counts=counts)
             self._scouts = 0
-            unavailable = report.ending is Ending.UNAVAILABLE
-            if not unavailable:
+            if report.ending is not Ending.UNAVAILABLE:
                 self._away_since = None
             elif self._away_since is None and counts:
                 self._away_since = started
-            self._window = admission.next_window(self._window, self.limit, failed=unavailable)
+            self._window = admission.next_window(self._window, self.limit, failed=report.ending.slows_down)
 
     def may_be_forgotten(self, now: float) -> bool:
         """True where nothing is known that the next delivery should know, or it is old."""
-        return not self.breaker.failures or now - self._ended_at > MEMORY_S
+        return (self.breaker.is_closed and not self.breaker.failures) or now - self._ended_at > MEMORY_S
 
     def token_in_s(self, now: float) -> float:
         """How long until the endpoint's own rate lets another attempt start; 0.0 where it may now."""

@@ -23,6 +23,7 @@ _LINES = {
 }
 
 
+SLOW_MS = 1_000
 #: Not the delivery's fault: the receiver, or what stands before it, cannot take anything just now.
 _BUSY = frozenset({429, 502, 503, 504})
 _UNREACHED = frozenset(
@@ -67,10 +68,11 @@ class Outcome:
         """What it says about the receiver."""
         if self.accepted:
             return Report(Ending.ACCEPTED)
-        busy = self.status_code in _BUSY
-        if busy or self.error_kind in _UNREACHED:
-            return Report(Ending.UNAVAILABLE, self.retry_after_ms if busy else None)
-        return Report(Ending.FAILED)
+        if self.status_code in _BUSY:
+            # Whoever says so after a second has held one of our places for nothing, as one does that says nothing.
+            slow = self.latency_ms >= SLOW_MS and not self.retry_after_ms
+            return Report(Ending.UNAVAILABLE if slow else Ending.BUSY, self.retry_after_ms)
+        return Report(Ending.UNAVAILABLE if self.error_kind in _UNREACHED else Ending.FAILED)
 
 
 def classify_response(status: int, headers: Mapping[str, str], body: bytes, *, latency_ms: int, now_ms: int) -> Outcome:

@@ -3,18 +3,24 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-#: Opens after so many attempts in a row that found nobody to take them.
+#: Opens after so many attempts in a row that nobody answered.
 OPEN_AFTER = 5
 FIRST_OPEN_S = 5.0
 MAX_OPEN_S = 300.0
 
 
 class Ending(Enum):
-    """How an attempt ended: the receiver took it, or answered that it failed, or is not up to anything just now."""
+    """How an attempt ended: the receiver took it; answered that it failed, or that it is busy; or did not answer."""
 
     ACCEPTED = auto()
     FAILED = auto()
+    BUSY = auto()
     UNAVAILABLE = auto()
+
+    @property
+    def slows_down(self) -> bool:
+        """True where the receiver gets less at a time from now on."""
+        return self in (Ending.BUSY, Ending.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +56,15 @@ class Breaker:
 
         `counts` False: it opens no breaker that is closed.
         """
+        if self._until is None and not counts:
+            return
         if report.ending is not Ending.UNAVAILABLE:
             self.failures = self._openings = 0
-            self._until = None
-            return
-        if self._until is None and not counts:
+            self._until = now + min(MAX_OPEN_S, report.pause_ms / 1_000) if report.pause_ms else None
             return
         self.failures += 1
         if self._until is not None and now < self._until:
             return
-        asked_s = (report.pause_ms or 0) / 1_000
         if self._until is not None or self.failures >= OPEN_AFTER:
-            wait_s = min(MAX_OPEN_S, FIRST_OPEN_S * 2 ** min(self._openings, 10))
+            self._until = now + min(MAX_OPEN_S, FIRST_OPEN_S * 2 ** min(self._openings, 10))
             self._openings += 1
-            self._until = now + min(MAX_OPEN_S, max(wait_s, asked_s))
-        elif asked_s:
-            self._until = now + min(MAX_OPEN_S, asked_s)

@@ -149,18 +149,25 @@ def test_an_attempt_without_an_answer_has_a_kind_and_a_line_for_the_tenant(kind:
         (408, Ending.FAILED, False),
         (410, Ending.FAILED, False),
         (425, Ending.FAILED, False),
-        (429, Ending.UNAVAILABLE, False),
+        (429, Ending.BUSY, False),
         (500, Ending.FAILED, False),
         (501, Ending.FAILED, False),
-        (502, Ending.UNAVAILABLE, False),
-        (503, Ending.UNAVAILABLE, False),
-        (504, Ending.UNAVAILABLE, False),
+        (502, Ending.BUSY, False),
+        (503, Ending.BUSY, False),
+        (504, Ending.BUSY, False),
     ],
 )
 def test_an_answer_says_whether_its_receiver_is_up_to_more(status: int, ending: Ending, permanent: bool) -> None:
     told = outcome.classify_response(status, {"retry-after": "3"}, b"", latency_ms=1, now_ms=0)
-    assert told.report == Report(ending, 3_000 if ending is Ending.UNAVAILABLE else None)
+    assert told.report == Report(ending, 3_000 if ending is Ending.BUSY else None)
     assert told.is_permanent is permanent
+
+
+def test_one_that_takes_long_to_say_that_it_is_busy_might_as_well_say_nothing() -> None:
+    for latency_ms, ending in ((999, Ending.BUSY), (1_000, Ending.UNAVAILABLE)):
+        assert outcome.classify_response(504, {}, b"", latency_ms=latency_ms, now_ms=0).report == Report(ending)
+    asked = outcome.classify_response(503, {"retry-after": "2"}, b"", latency_ms=5_000, now_ms=0)
+    assert asked.report == Report(Ending.BUSY, 2_000)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind in outcome._LINES])

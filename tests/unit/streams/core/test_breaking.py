@@ -5,6 +5,7 @@ import pytest
 from streams.core.breaking import MAX_OPEN_S, OPEN_AFTER, Breaker, Ending, Report
 
 AWAY, TAKEN, FAULT = Report(Ending.UNAVAILABLE), Report(Ending.ACCEPTED), Report(Ending.FAILED)
+BUSY = Report(Ending.BUSY)
 
 
 def opened(at: float = 100.0) -> Breaker:
@@ -61,8 +62,18 @@ def test_attempts_that_began_before_do_not_prolong_it_but_may_end_it() -> None:
     assert breaker.is_closed
 
 
+def test_one_that_says_that_it_is_busy_is_there() -> None:
+    breaker = Breaker()
+    for report in (AWAY, AWAY, AWAY, AWAY, BUSY) * 9 + (BUSY,) * 99:
+        breaker.end(report, 0.0)
+    assert breaker.is_closed
+    late = opened()
+    late.end(BUSY, 106.0)
+    assert late.is_closed
+
+
 @pytest.mark.parametrize(("asked_ms", "wait_s"), [(3_000, 3.0), (3_600_000, MAX_OPEN_S), (0, 0.0), (None, 0.0)])
 def test_one_wish_for_a_pause_is_enough(asked_ms: int | None, wait_s: float) -> None:
     breaker = Breaker()
-    breaker.end(Report(Ending.UNAVAILABLE, asked_ms), 0.0)
+    breaker.end(Report(Ending.BUSY, asked_ms), 0.0)
     assert breaker.wait_s(0.0) == wait_s
