@@ -21,10 +21,10 @@ $(STAMP): requirements.txt pyproject.toml
 demo: $(STAMP) ## run the whole system for a short while and account for it (DEMO_SECONDS=0: until Ctrl-C)
 	$(BIN)/hookfold demo
 
-# Most tests wait most of their time, so that two share a machine; chaos wants it for itself.
+# Acceptance waits most of its time, so that two of it share a machine; the others want it for themselves.
 test: check ## check, then every test, against a real Kafka
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration tests/acceptance
-	$(BIN)/python -m pytest tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/acceptance
+	$(BIN)/python -m pytest tests/integration tests/chaos
 
 check: $(STAMP) ## format, lint, strict types, import layers, docs
 	$(BIN)/ruff format --check
