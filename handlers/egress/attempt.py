@@ -219,7 +219,7 @@ class Attempts:
 
     def _close(self, item: Item, work: EgressWork, result: Result, made: list[Output]) -> None:
         self._note(result)
-        work.finish(item, made, result.next_attempt_at_ms)
+        work.finish(item, made, result.next_attempt_at_ms, posted=result.attempt > 0)
 
     def _note(self, result: Result) -> None:
         metrics.ATTEMPTS.labels(result.verdict.value, result.error_kind.value if result.error_kind else "").inc()

@@ -18,7 +18,8 @@ MAX_BATCH_BYTES = 8 * 1_048_576
 class Done:
     """A record that has been dealt with, and what is to be written for it.
 
-    `step`: of a delivery in a line; `joined`: in the transaction of the one before, whatever its size.
+    `step`: of a delivery in a line; `joined`: in the transaction of the one before, whatever its size; `posted`: an
+    attempt was made, which is made again where this is lost.
     """
 
     place: TopicPartition
@@ -26,6 +27,7 @@ class Done:
     outputs: Sequence[Output]
     step: Step | None = None
     joined: bool = False
+    posted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

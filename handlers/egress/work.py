@@ -16,7 +16,7 @@ from handlers.egress.queues import Item
 from handlers.egress.turns import Turns
 from handlers.egress.view import EndpointView
 from handlers.wire import settling
-from schemas import deliveries
+from schemas import deliveries, topics
 from schemas.endpoints import EndpointVersion
 from schemas.settings import EgressSettings
 from streams import metrics
@@ -30,6 +30,8 @@ from streams.lane.sources import source_of
 
 #: What is done but not committed is posted again after a crash: this bounds it.
 MAX_UNCOMMITTED = 500
+#: No more of what comes due is read while so much is to be written.
+MAX_DONE = 4_000
 #: Of the data that a process may hold, a lane's waits for its turn with at most one part in so many.
 MAX_TURNS_SHARE = 8
 #: A delivery that is due so soon is kept rather than sent round once more.
@@ -46,10 +48,12 @@ class EgressWork:
         self._dispatcher = dispatcher
         self._view = view
         self._turns = turns
+        self._due = settings.topic(topics.DELIVERIES_DUE)
         self._windows: dict[TopicPartition, OffsetWindow] = {}
         self._committed: dict[TopicPartition, int | None] = {}
         self._held: dict[tuple[TopicPartition, int], Item] = {}
         self._done: list[Done] = []
+        self._posted = 0
         self._in_flight = 0
         self._crowded_by: bytes | None = None
         self._unknown: dict[bytes, list[Item]] = {}
@@ -77,6 +81,7 @@ class EgressWork:
                     self._held.pop((place, offset), None)
             self._windows[place] = window
             self._committed[place] = known.offset
+        self._posted = sum(one.posted for one in self._done)
         return {place: self._windows[place].position for place in committed}
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
@@ -103,6 +108,8 @@ class EgressWork:
         if span > offsets.WINDOW // 2:
             self._dispatcher.hurry(self)
         full = self._dispatcher.full or self._turns.bytes >= self._settings.queue_bytes // MAX_TURNS_SHARE
+        # A herd that comes due is put off again faster than that can be written; what is new does not wait for it.
+        full = full or (partition.topic == self._due and len(self._done) >= MAX_DONE)
         return self._crowded_by is None and not full and span < offsets.WINDOW - 1_000
 
     async def collect(self) -> Batch | None:
@@ -126,6 +133,7 @@ class EgressWork:
         """See `Work.settled`."""
         taken = batch.token
         assert isinstance(taken, Taken)
+        self._posted -= sum(one.posted for one in self._done[: taken.count])
         del self._done[: taken.count]
         if taken.line_count:
             self._turns.settled(taken.lines, max(batch.written[-taken.line_count :]) + 1)
@@ -155,7 +163,7 @@ class EgressWork:
 
     def may_start(self) -> bool:
         """See `Owner.may_start`."""
-        return not self._stopping and self.is_sure() and len(self._done) < MAX_UNCOMMITTED
+        return not self._stopping and self.is_sure() and self._posted < MAX_UNCOMMITTED
 
     def put_off(self, item: Item, for_ms: int, cause: str) -> None:
         """See `Owner.put_off`."""
@@ -175,23 +183,24 @@ class EgressWork:
         self._in_flight -= count
         self._moved += 1
 
-    def finish(self, item: Item, made: Sequence[Output], due_ms: int | None = None) -> None:
-        """The item is dealt with; `due_ms`: it waits in the log until then.
+    def finish(self, item: Item, made: Sequence[Output], due_ms: int | None = None, *, posted: bool = False) -> None:
+        """The item is dealt with; `due_ms`: it waits in the log until then; `posted`: an attempt was made.
 
         One that the lane no longer holds belongs to somebody else by now.
         """
         if self._held.pop((item.place, item.offset), None) is not item:
             return
+        self._posted += posted
         if item.delivery.order_place is None:
-            self._done.append(Done(item.place, item.offset, made))
+            self._done.append(Done(item.place, item.offset, made, posted=posted))
         else:
-            self._finish_ordered(item, made, due_ms)
+            self._finish_ordered(item, made, due_ms, posted)
         self.notify()
 
-    def _finish_ordered(self, item: Item, made: Sequence[Output], due_ms: int | None) -> None:
+    def _finish_ordered(self, item: Item, made: Sequence[Output], due_ms: int | None, posted: bool) -> None:
         """Those behind it wait in the log as it does, or the next one goes."""
         step, moved = self._turns.leave(item, due_ms)
-        self._done.append(Done(item.place, item.offset, made, step))
+        self._done.append(Done(item.place, item.offset, made, step, posted=posted))
         for one in moved:
             if due_ms is None:
                 self.offer(one)
