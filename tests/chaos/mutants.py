@@ -74,8 +74,8 @@ def impatient() -> None:
     """What fails lets those behind it go, as if it were over."""
     finish = EgressWork._finish_ordered
 
-    def hasty(self: EgressWork, item: Any, made: Any, due_ms: int | None) -> None:
-        finish(self, item, made, None)
+    def hasty(self: EgressWork, item: Any, made: Any, due_ms: int | None, posted: bool) -> None:
+        finish(self, item, made, None, posted)
 
     EgressWork._finish_ordered = hasty  # type: ignore[method-assign]
 
