@@ -63,7 +63,7 @@ def topic_map(tiers_ms: dict[str, int]) -> tuple[Topic, ...]:
             "tenant",
             "a provider event",
             ("providers", "gateway", "router"),
-            ("router",),
+            ("router", "gateway"),
             "delete",
             7 * DAY_MS,
             8 * MIB,

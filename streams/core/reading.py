@@ -16,6 +16,7 @@ from schemas.changes import Change
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, Event
 from schemas.model import first_line, is_identifier
 from schemas.sources import SourceChange
+from streams.core.outputs import Source
 
 RecordHeaders = Sequence[tuple[str, bytes]]
 
@@ -130,6 +131,16 @@ def read_event(
         data_content_type=fields["content_type"],
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         attributes=fields["attributes"],
+    )
+
+
+def read_record(record: Source, max_bytes: int) -> Event | Unreadable:
+    """The event in a record of `events`; see `read_tenant` and `read_event`."""
+    tenant = read_tenant(record.key)
+    if isinstance(tenant, Unreadable):
+        return tenant
+    return read_event(
+        tenant, record.value, record.headers, partition=record.partition, offset=record.offset, max_bytes=max_bytes
     )
 
 

@@ -48,20 +48,6 @@ class PastEvents:
         number = partitioning.partition_of(tenant.encode(), self._settings.partitions)
         return TopicPartition(self._settings.topic(topics.EVENTS), number)
 
-    def read(self, source: Source) -> Event | Unreadable:
-        """The event in a record, as the router reads it."""
-        tenant = reading.read_tenant(source.key)
-        if isinstance(tenant, Unreadable):
-            return tenant
-        return reading.read_event(
-            tenant,
-            source.value,
-            source.headers,
-            partition=source.partition,
-            offset=source.offset,
-            max_bytes=self._settings.max_event_bytes,
-        )
-
     async def find(self, tenant: str, event_id: str, near_ms: int | None, timeout_s: float) -> Found | None:
         """The event as it was judged: the first record of its id within the window of repetitions.
 
@@ -95,7 +81,7 @@ class PastEvents:
         if record.key != tenant.encode():
             return None
         source = source_of(record)
-        event = self.read(source)
+        event = reading.read_record(source, self._settings.max_event_bytes)
         return None if isinstance(event, Unreadable) else Found(event, source)
 
     async def _at(self, tenant: str, event_id: str, at_ms: int) -> Found | None:

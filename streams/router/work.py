@@ -245,17 +245,7 @@ class RouterWork:
         return judged.outputs
 
     def _read(self, source: Source) -> Event | Unreadable:
-        tenant = reading.read_tenant(source.key)
-        if isinstance(tenant, Unreadable):
-            return tenant
-        return reading.read_event(
-            tenant,
-            source.value,
-            source.headers,
-            partition=source.partition,
-            offset=source.offset,
-            max_bytes=self._settings.max_event_bytes,
-        )
+        return reading.read_record(source, self._settings.max_event_bytes)
 
     async def _look_after(self) -> None:
         """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""

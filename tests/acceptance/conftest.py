@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,26 @@ async def api(make_api: Callable[..., Api]) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def alone(make_stack: Callable[..., Stack], tmp_path: Path) -> AsyncIterator[Stack]:
+async def alone(started: Callable[..., Awaitable[Stack]], tmp_path: Path) -> Stack:
     """A running stack that nobody else has, whose processes keep their data in `tmp_path/data`."""
-    own = make_stack(HOOKFOLD_DATA_DIR=str(tmp_path / "data"))
-    own.start(*SERVICES)
-    await asyncio.to_thread(own.wait_ready, *SERVICES)
-    yield own
-    await asyncio.to_thread(own.close)
+    return await started(HOOKFOLD_DATA_DIR=str(tmp_path / "data"))
+
+
+@pytest.fixture
+async def started(make_stack: Callable[..., Stack]) -> AsyncIterator[Callable[..., Awaitable[Stack]]]:
+    """Starts a stack with settings of its own, which ends with the test."""
+    running: list[Stack] = []
+
+    async def start(**settings: str) -> Stack:
+        own = make_stack(**settings)
+        running.append(own)
+        own.start(*SERVICES)
+        await asyncio.to_thread(own.wait_ready, *SERVICES)
+        return own
+
+    yield start
+    for own in running:
+        await asyncio.to_thread(own.close)
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from plain import SECRET, Answer, Client, Post, Receiver, tenant_name, until
-from stack import SERVICES, Stack
+from stack import Stack
 
 
 async def register(client: Client, tenant: str, url: str, batch: dict[str, Any], **fields: Any) -> None:
@@ -108,27 +108,22 @@ async def test_cloudevents_go_as_their_own_batch(client: Client, receiver: Recei
 
 
 async def test_what_waits_for_its_batch_survives_its_process_and_does_not_count_as_a_standstill(
-    make_stack: Callable[..., Stack], receiver: Receiver
+    started: Callable[..., Awaitable[Stack]], receiver: Receiver
 ) -> None:
-    stack = make_stack(HOOKFOLD_STALL_EXIT_MS="4000")
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
-    try:
-        async with Client(stack.kafka, stack.prefix) as client:
-            await client.follow("results")
-            tenant = tenant_name()
-            await register(client, tenant, receiver.url + "/in", {"max_items": 100, "max_wait_ms": 9_000})
-            for number in range(5):
-                await client.event(tenant, number, id=f"e-{number}")
-            await asyncio.sleep(2.0)
-            await asyncio.to_thread(stack.kill, "egress")
-            stack.start("egress")
-            pid = stack.pid("egress")
-            await until(lambda: len(client.results(tenant)) == 5, 40, "results")
-            assert stack.alive("egress")
-            assert stack.pid("egress") == pid
-            assert "stood still" not in stack.log("egress")
-            assert [len(items_of(post)) for post in receiver.at("/in")] == [5]
-            assert {(r["verdict"], r["attempt"]) for r in client.results(tenant)} == {("delivered", 1)}
-    finally:
-        await asyncio.to_thread(stack.close)
+    stack = await started(HOOKFOLD_STALL_EXIT_MS="4000")
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results")
+        tenant = tenant_name()
+        await register(client, tenant, receiver.url + "/in", {"max_items": 100, "max_wait_ms": 9_000})
+        for number in range(5):
+            await client.event(tenant, number, id=f"e-{number}")
+        await asyncio.sleep(2.0)
+        await asyncio.to_thread(stack.kill, "egress")
+        stack.start("egress")
+        pid = stack.pid("egress")
+        await until(lambda: len(client.results(tenant)) == 5, 40, "results")
+        assert stack.alive("egress")
+        assert stack.pid("egress") == pid
+        assert "stood still" not in stack.log("egress")
+        assert [len(items_of(post)) for post in receiver.at("/in")] == [5]
+        assert {(r["verdict"], r["attempt"]) for r in client.results(tenant)} == {("delivered", 1)}

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from plain import SECRET, Answer, Api, Client, Receiver, registration, tenant_name, until
-from stack import SERVICES, Stack, free_port
+from stack import Stack, free_port
 
 ONCE = {"schedule": ["1s"], "jitter": 0}
 
@@ -117,35 +117,28 @@ async def test_failing_and_recovered_are_changes_state_and_events(api: Api, clie
 
 
 async def test_one_that_accepts_nothing_for_long_is_disabled(
-    make_stack: Callable[..., Stack], receiver: Receiver
+    started: Callable[..., Awaitable[Stack]], receiver: Receiver
 ) -> None:
-    stack = make_stack(HOOKFOLD_DISABLE_AFTER="3s")
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
-    try:
-        async with Client(stack.kafka, stack.prefix) as client:
-            await client.follow("results", "subscriptions", "endpoints")
-            tenant = tenant_name()
-            receiver.answers["/in"] = 500
-            ops = [{"event_types": ["hookfold.endpoint.disabled"]}]
-            await client.register(tenant, "ops", receiver.url + "/ops", subscriptions=ops)
-            await client.register(tenant, "ep", receiver.url + "/in", retry={"schedule": ["1s"] * 9, "jitter": 0})
-            await client.event(tenant, 1, id="e-1")
-            await until(lambda: len(receiver.at("/ops")) == 1, 30, "the event that tells of it")
-            told = receiver.at("/ops")[0].verify()
-            assert told["data"]["endpoint_id"] == "ep"
-            assert told["data"]["reason"] == "failing"
-            await until(lambda: verdicts(client, tenant)[-1:] == ["skipped"], 20, "the rest is skipped")
-            record = json.loads([r for r in client.records["endpoints"] if r.key.endswith(b"/ep")][-1].value)
-            assert (record["state"], record["reason"]) == ("disabled", "failing")
-            assert [one["type"] for one in changes(client, tenant)][:2] == ["endpoint.failing", "endpoint.disabled"]
-            first = next(r for r in client.results(tenant) if r["attempt"] == 1)
-            last = max(
-                r["attempted_at_ms"] for r in client.results(tenant) if r["attempt"] and r["endpoint_id"] == "ep"
-            )
-            assert 2_900 <= last - first["attempted_at_ms"] <= 8_000
-    finally:
-        await asyncio.to_thread(stack.close)
+    stack = await started(HOOKFOLD_DISABLE_AFTER="3s")
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results", "subscriptions", "endpoints")
+        tenant = tenant_name()
+        receiver.answers["/in"] = 500
+        ops = [{"event_types": ["hookfold.endpoint.disabled"]}]
+        await client.register(tenant, "ops", receiver.url + "/ops", subscriptions=ops)
+        await client.register(tenant, "ep", receiver.url + "/in", retry={"schedule": ["1s"] * 9, "jitter": 0})
+        await client.event(tenant, 1, id="e-1")
+        await until(lambda: len(receiver.at("/ops")) == 1, 30, "the event that tells of it")
+        told = receiver.at("/ops")[0].verify()
+        assert told["data"]["endpoint_id"] == "ep"
+        assert told["data"]["reason"] == "failing"
+        await until(lambda: verdicts(client, tenant)[-1:] == ["skipped"], 20, "the rest is skipped")
+        record = json.loads([r for r in client.records["endpoints"] if r.key.endswith(b"/ep")][-1].value)
+        assert (record["state"], record["reason"]) == ("disabled", "failing")
+        assert [one["type"] for one in changes(client, tenant)][:2] == ["endpoint.failing", "endpoint.disabled"]
+        first = next(r for r in client.results(tenant) if r["attempt"] == 1)
+        last = max(r["attempted_at_ms"] for r in client.results(tenant) if r["attempt"] and r["endpoint_id"] == "ep")
+        assert 2_900 <= last - first["attempted_at_ms"] <= 8_000
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from plain import Client, Post, Receiver, tenant_name, until
-from stack import SERVICES, Stack
+from stack import Stack
 
 
 async def register(client: Client, tenant: str, url: str, ordered_by: str = "data.account", **fields: Any) -> None:
@@ -102,54 +102,44 @@ async def test_an_event_without_the_value_waits_for_nobody(client: Client, recei
 
 
 async def test_order_survives_the_death_of_the_egress_while_a_delivery_waits(
-    make_stack: Callable[..., Stack], receiver: Receiver
+    started: Callable[..., Awaitable[Stack]], receiver: Receiver
 ) -> None:
-    stack = make_stack()
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
-    try:
-        async with Client(stack.kafka, stack.prefix) as client:
-            await client.follow("results", "ordering")
-            tenant = tenant_name()
-            receiver.answers["/in"] = lambda post: (
-                500 if post.headers["webhook-attempt"] == "1" and b'"n":0' in post.body.replace(b" ", b"") else 204
-            )
-            await register(client, tenant, receiver.url + "/in", retry={"schedule": ["8s"], "jitter": 0})
-            for number in range(3):
-                await client.event(tenant, {"account": "a", "n": number})
-            await until(lambda: len(client.results(tenant)) == 1, 20, "the first failure")
-            await asyncio.to_thread(stack.kill, "egress")
-            for number in range(3, 6):
-                await client.event(tenant, {"account": "a", "n": number})
-            stack.start("egress")
-            await until(lambda: sum(r["verdict"] == "delivered" for r in client.results(tenant)) == 6, 40, "delivered")
-            assert seen(receiver)["a"] == [0, 0, 1, 2, 3, 4, 5]
-            await until(lambda: client.records["ordering"][-1].value is None, 10, "the line's end")
-    finally:
-        await asyncio.to_thread(stack.close)
+    stack = await started()
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results", "ordering")
+        tenant = tenant_name()
+        receiver.answers["/in"] = lambda post: (
+            500 if post.headers["webhook-attempt"] == "1" and b'"n":0' in post.body.replace(b" ", b"") else 204
+        )
+        await register(client, tenant, receiver.url + "/in", retry={"schedule": ["8s"], "jitter": 0})
+        for number in range(3):
+            await client.event(tenant, {"account": "a", "n": number})
+        await until(lambda: len(client.results(tenant)) == 1, 20, "the first failure")
+        await asyncio.to_thread(stack.kill, "egress")
+        for number in range(3, 6):
+            await client.event(tenant, {"account": "a", "n": number})
+        stack.start("egress")
+        await until(lambda: sum(r["verdict"] == "delivered" for r in client.results(tenant)) == 6, 40, "delivered")
+        assert seen(receiver)["a"] == [0, 0, 1, 2, 3, 4, 5]
+        await until(lambda: client.records["ordering"][-1].value is None, 10, "the line's end")
 
 
 async def test_an_ordered_delivery_that_is_too_old_is_not_tried_again(
-    make_stack: Callable[..., Stack], receiver: Receiver
+    started: Callable[..., Awaitable[Stack]], receiver: Receiver
 ) -> None:
-    stack = make_stack(HOOKFOLD_ORDER_WAIT="3s")
-    stack.start(*SERVICES)
-    await asyncio.to_thread(stack.wait_ready, *SERVICES)
-    try:
-        async with Client(stack.kafka, stack.prefix) as client:
-            await client.follow("results")
-            tenant = tenant_name()
-            receiver.answers["/in"] = 503
-            schedule = ["1s", "1s", "1h"]
-            await register(client, tenant, receiver.url + "/in", retry={"schedule": schedule, "jitter": 0})
-            for number in range(3):
-                await client.event(tenant, {"account": "a", "n": number}, id=f"{number}")
-            await until(lambda: sum(r["verdict"] == "dead" for r in client.results(tenant)) == 3, 30, "dead")
-            told = [(r["event_id"], r["attempt"], r["verdict"]) for r in client.results(tenant)]
-            assert told[:3] == [("0", 1, "retrying"), ("0", 2, "retrying"), ("0", 3, "dead")]
-            assert [event for event, _, verdict in told if verdict == "dead"] == ["0", "1", "2"]
-    finally:
-        await asyncio.to_thread(stack.close)
+    stack = await started(HOOKFOLD_ORDER_WAIT="3s")
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.follow("results")
+        tenant = tenant_name()
+        receiver.answers["/in"] = 503
+        schedule = ["1s", "1s", "1h"]
+        await register(client, tenant, receiver.url + "/in", retry={"schedule": schedule, "jitter": 0})
+        for number in range(3):
+            await client.event(tenant, {"account": "a", "n": number}, id=f"{number}")
+        await until(lambda: sum(r["verdict"] == "dead" for r in client.results(tenant)) == 3, 30, "dead")
+        told = [(r["event_id"], r["attempt"], r["verdict"]) for r in client.results(tenant)]
+        assert told[:3] == [("0", 1, "retrying"), ("0", 2, "retrying"), ("0", 3, "dead")]
+        assert [event for event, _, verdict in told if verdict == "dead"] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("ordered_by", ["", "Data.x", "data.", "data..x", "subject.x", "a b", "data.x\n"])
