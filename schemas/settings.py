@@ -216,6 +216,7 @@ class EgressSettings(ReachSettings):
     origin: str = Field(
         "hookfold", pattern=r"^[A-Za-z0-9.-]{1,253}$", description="this installation's name in CloudEvents handshakes"
     )
+    http_client: Literal["direct", "session"] = Field("direct", description="`session`: aiohttp's public client")
     timeout_ms: int = Field(15_000, ge=1, le=600_000, description="one attempt, connect to end of body")
     in_flight: int = Field(100, ge=1, le=10_000, description="attempts at a time in one process")
     endpoint_in_flight: int = Field(10, ge=1, le=10_000, description="attempts at a time to one endpoint")

@@ -7,7 +7,8 @@ import random
 import secrets
 from collections.abc import Callable
 
-from handlers.egress.client import Client, Request
+from handlers.egress.client import Client
+from handlers.egress.exchange import Request
 from handlers.egress.queues import EndpointQueue, Item
 from handlers.egress.sending import Sender
 from handlers.egress.view import EndpointView, Unknown

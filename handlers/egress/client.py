@@ -8,18 +8,19 @@ import functools
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
-from handlers.egress import connector
-from handlers.egress.connector import Body, Connector, OutOfReach
+from handlers.egress.connector import Connector, OutOfReach
+from handlers.egress.direct import DirectExchange
+from handlers.egress.exchange import Exchange, Request
 from handlers.egress.resolver import Blocked
+from handlers.egress.session import SessionExchange
 from handlers.wire import outcome
 from handlers.wire.outcome import Outcome
 from schemas.results import ErrorKind
@@ -27,9 +28,8 @@ from schemas.settings import EgressSettings
 from streams.core import addresses
 from streams.lane import clock
 
-MAX_ANSWER_BYTES = 65_536
-#: Sent again at most so often, where the connection was closed before a byte of the request had been sent.
-MAX_UNSENT = 3
+#: What `HOOKFOLD_HTTP_CLIENT` selects.
+EXCHANGES: dict[str, Callable[[Connector], Exchange]] = {"direct": DirectExchange, "session": SessionExchange}
 #: URLs whose check is remembered.
 MAX_URLS = 4_096
 
@@ -58,19 +58,6 @@ OUR_DNS_ERRNOS = OUR_ERRNOS | {socket.EAI_MEMORY, socket.EAI_SYSTEM}
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One request. `timeout_ms` spans connect, TLS, headers and body; `context` has a client certificate."""
-
-    url: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
-    timeout_ms: int
-    verb: str = "POST"
-    context: ssl.SSLContext | None = None
-    max_answer_bytes: int = MAX_ANSWER_BYTES
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What came back: the outcome, and where there was an answer its headers and the beginning of its body."""
 
@@ -85,33 +72,28 @@ class Client:
     def __init__(self, settings: EgressSettings) -> None:
         self._allow_http = settings.allow_http
         self._allowed = settings.allowed_networks
+        self._make: Callable[[Connector], Exchange] = EXCHANGES[settings.http_client]
         self._checked = functools.lru_cache(MAX_URLS)(self._check)
-        self._session: ClientSession | None = None
+        self._exchange: Exchange | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = ClientSession(
-            connector=Connector(self._allowed),
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,
-            timeout=ClientTimeout(total=None, sock_connect=None),
-            skip_auto_headers=("accept-encoding", "accept"),
-        )
-        connector.never_repeat(self._session)
+        self._exchange = self._make(Connector(self._allowed))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._exchange is not None:
+            await self._exchange.close()
 
     async def send(self, request: Request) -> Answer:
         """The answer. Raises only what is not the receiver's fault."""
+        assert self._exchange is not None
         started = time.monotonic()
         try:
             url = self._checked(request.url)
             async with asyncio.timeout(request.timeout_ms / 1000):
-                status, headers, body = await self._exchange(url, request)
+                status, headers, body = await self._exchange.exchange(url, request)
         except Exception as problem:
             kind = kind_of(problem)
             if kind is None:
@@ -126,43 +108,6 @@ class Client:
         if addresses.refuse_url(text, allow_http=self._allow_http, allowed=self._allowed) is not None:
             raise Blocked(text)
         return URL(text)
-
-    async def _exchange(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
-        for _ in range(MAX_UNSENT):
-            body = Body(request.body) if request.verb == "POST" else None
-            try:
-                return await self._exchange_once(url, request, body)
-            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as problem:
-                if body is None or body.begun or isinstance(problem, aiohttp.ClientConnectorError):
-                    raise
-                unsent = problem
-        raise unsent
-
-    async def _exchange_once(
-        self, url: URL, request: Request, body: Body | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        assert self._session is not None
-        response = await self._session.request(
-            request.verb,
-            url,
-            data=body,
-            headers=request.headers,
-            allow_redirects=False,
-            ssl=request.context if request.context is not None else True,
-        )
-        try:
-            answered = bytearray()
-            limit = request.max_answer_bytes
-            while len(answered) < limit and (chunk := await response.content.read(limit - len(answered))):
-                answered += chunk
-        except BaseException:
-            response.close()
-            raise
-        if response.content.at_eof():
-            response.release()
-        else:
-            response.close()
-        return response.status, response.headers, bytes(answered)
 
 
 def kind_of(problem: BaseException) -> ErrorKind | None:

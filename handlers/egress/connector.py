@@ -37,6 +37,8 @@ NAMES = (
     ("aiohttp.client_proto", "ResponseHandler", "set_response_params"),
     ("aiohttp.client_proto", "ResponseHandler", "should_close"),
     ("aiohttp.client_proto", "ResponseHandler", "exception"),
+    ("aiohttp.client_proto", "ResponseHandler", "read"),
+    ("aiohttp.client_reqrep", "ClientRequest", "connection_key"),
     ("aiohttp.http_writer", "StreamWriter", "protocol"),
     ("aiohttp.payload", "Payload", "write_with_length"),
 )

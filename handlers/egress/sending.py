@@ -13,7 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from handlers.egress.client import Answer, Client, Request
+from handlers.egress.client import Answer, Client
+from handlers.egress.exchange import Request
 from handlers.wire import granting
 from handlers.wire.granting import Grant
 from schemas.changes import MtlsAuth, OAuth2Auth

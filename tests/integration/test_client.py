@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
-from handlers.egress.client import MAX_ANSWER_BYTES, Client, Request
+from handlers.egress.client import Client
+from handlers.egress.exchange import MAX_ANSWER_BYTES, Request
 from handlers.wire.outcome import Outcome
 from schemas.settings import EgressSettings
 

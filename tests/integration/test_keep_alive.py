@@ -15,8 +15,9 @@ import trustme
 import uvloop
 
 from handlers.egress import connector
-from handlers.egress.client import Client, Request
+from handlers.egress.client import Client
 from handlers.egress.connector import Connector
+from handlers.egress.exchange import Request
 from schemas.settings import EgressSettings
 from streams import metrics
 

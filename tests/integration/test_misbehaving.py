@@ -12,7 +12,8 @@ import pytest
 import trustme
 import uvloop
 
-from handlers.egress.client import MAX_ANSWER_BYTES, Answer, Client, Request
+from handlers.egress.client import Answer, Client
+from handlers.egress.exchange import MAX_ANSWER_BYTES, Request
 from schemas.settings import EgressSettings
 from tests.integration import receivers
 from tests.integration.receivers import BODY, Serve, answering, endless, resetting, serving

@@ -12,7 +12,8 @@ import pytest
 from aiohttp.abc import ResolveResult
 
 from handlers.egress import resolver
-from handlers.egress.client import Client, Request
+from handlers.egress.client import Client
+from handlers.egress.exchange import Request
 from handlers.egress.resolver import CheckingResolver
 from handlers.wire.outcome import Outcome
 from schemas.settings import EgressSettings

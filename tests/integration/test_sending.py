@@ -14,7 +14,8 @@ import trustme
 from aiohttp import BasicAuth as Basic
 from aiohttp import web
 
-from handlers.egress.client import Answer, Client, Request
+from handlers.egress.client import Answer, Client
+from handlers.egress.exchange import Request
 from handlers.egress.sending import Sender
 from schemas.endpoints import EndpointSettings
 from schemas.results import ErrorKind
