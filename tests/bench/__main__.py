@@ -1,15 +1,27 @@
-"""`python -m tests.bench [saturated | isolation | waiting]…`: the scenarios named, or all of them."""
+"""`python -m tests.bench [scenario]…`: the scenarios named, or all of them."""
 
 import asyncio
 import sys
 
-from tests.bench import isolation, saturated, waiting
+from tests.bench import bare, failing, fanout, isolation, large, saturated, tls, waiting, workers
 
-SCENARIOS = {"saturated": saturated.run, "isolation": isolation.run, "waiting": waiting.run}
+SCENARIOS = {
+    "saturated": saturated.run,
+    "bare": bare.run,
+    "fanout": fanout.run,
+    "large": large.run,
+    "tls": tls.run,
+    "failing": failing.run,
+    "workers": workers.run,
+    "isolation": isolation.run,
+    "waiting": waiting.run,
+}
+#: Part of another one.
+BESIDE = ("bare",)
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(SCENARIOS)
+    names = sys.argv[1:] or [name for name in SCENARIOS if name not in BESIDE]
     if unknown := [name for name in names if name not in SCENARIOS]:
         print(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}", file=sys.stderr)
         return 2

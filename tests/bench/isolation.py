@@ -17,7 +17,10 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from tests.bench import system
-from tests.bench.system import PREFIX, Receiver, System, Tally
+from tests.bench.receiver import Arrival
+from tests.bench.receiving import Receiver, receiving
+from tests.bench.system import PREFIX, System
+from tests.bench.tallying import Tally, tallying
 
 ENDPOINTS = 200
 SICK_SHARE = 10
@@ -91,12 +94,12 @@ class Stretch:
     deliveries_per_s: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
 
-    def read(self, load: Load, arrivals: Sequence[tuple[int, float, float]]) -> None:
+    def read(self, load: Load, arrivals: Sequence[Arrival]) -> None:
         """Take what concerns the healthy endpoints from what the receiver has noted."""
-        healthy = [one for one in arrivals if not ALL[load.sent_to[one[0]]].is_sick]
-        came = sum(self.began <= arrived < self.ended for _, _, arrived in healthy)
+        healthy = [one for one in arrivals if not ALL[load.sent_to[one.number]].is_sick]
+        came = sum(self.began <= one.came_s < self.ended for one in healthy)
         self.deliveries_per_s = came / (self.ended - self.began)
-        self.latencies_ms = [(arrived - sent) * 1_000 for number, sent, arrived in healthy if number in self.numbers]
+        self.latencies_ms = [(one.came_s - one.sent_s) * 1_000 for one in healthy if one.number in self.numbers]
 
     def line(self) -> str:
         """Its figures."""
@@ -196,10 +199,10 @@ async def drain(load: Load, tally: Tally) -> float:
     return time.monotonic() - began
 
 
-def verify(load: Load, tally: Tally, arrivals: Sequence[tuple[int, float, float]], drained_s: float) -> bool:
+def verify(load: Load, tally: Tally, arrivals: Sequence[Arrival], drained_s: float) -> bool:
     """By results and by what the receiver has seen."""
     sent = range(len(load.sent_to))
-    posts = Counter(number for number, _, _ in arrivals)
+    posts = Counter(one.number for one in arrivals)
     healthy = [number for number in sent if not ALL[load.sent_to[number]].is_sick]
     sick = [number for number in sent if ALL[load.sent_to[number]].is_sick]
     once = sum(tally.delivered[number] == 1 and posts[number] == 1 for number in healthy)
@@ -216,8 +219,8 @@ def verify(load: Load, tally: Tally, arrivals: Sequence[tuple[int, float, float]
 
 async def run() -> bool:
     """Print the figures; True where the goals are met and they are verified."""
-    with system.receiving(ENDPOINTS) as receiver:
-        async with system.running() as stack, system.producing(stack) as producer, system.tallying(stack) as tally:
+    with receiving(ENDPOINTS) as receiver:
+        async with system.running() as stack, system.producing(stack) as producer, tallying(stack) as tally:
             await register(producer, receiver)
             print(
                 f"isolation, {ENDPOINTS} endpoints, {RATE:.0f} events/s, {len(SICK)} of them sick for a while "

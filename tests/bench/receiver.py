@@ -1,26 +1,41 @@
 """A receiver in a process of its own, whose CPU time does not count. It notes what comes, and can be told to be sick.
 
-`python -m tests.bench.receiver N` prints `[control, port, …]`: a port for orders, and N that take webhooks.
+`python -m tests.bench.receiver N [PEM]` prints `[control, port, …]`: a port for orders, and N that take webhooks, with
+TLS where PEM has a key and its certificates.
 """
 
 import asyncio
-import json
 import re
+import ssl
 import sys
 import time
-from typing import cast
+from typing import NamedTuple, cast
 
+import orjson
 import uvloop
 
 NOTED = re.compile(rb'"number":(\d+),"sent_us":(\d+)')
+ATTEMPT = re.compile(rb"\r\nwebhook-attempt: *(\d+)")
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+FAILURE = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 DRIPPED = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b" " * 100_000
 DRIP_S = 1.0
 
-#: How the receiver of each number treats requests: `hang` or `drip`; others answer 204.
+
+class Arrival(NamedTuple):
+    """A request that was answered. `sent_s`: when its event was published, `came_s`: when it came; s since 1970."""
+
+    number: int
+    sent_s: float
+    came_s: float
+    path: str
+    attempt: int
+    replayed: bool
+
+
+#: How the receiver of each number treats requests: `hang`, `drip` or `fail`; others answer 204.
 manners: dict[int, str] = {}
-#: Of each request that was answered: the event's number, when it was published and when it came (s since 1970).
-arrivals: list[tuple[int, float, float]] = []
+arrivals: list[Arrival] = []
 
 
 class Sink(asyncio.Protocol):
@@ -31,25 +46,30 @@ class Sink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end].lower()
+            head = bytes(self._buffer[:end]).lower()
             start = head.find(b"content-length:") + 15
             length = int(head[start:].split(b"\r\n", 1)[0])
             if len(self._buffer) < end + 4 + length:
                 return
-            body, self._buffer = self._buffer[end + 4 : end + 4 + length], self._buffer[end + 4 + length :]
-            self._answer(body)
+            body = bytes(self._buffer[end + 4 : end + 4 + length])
+            del self._buffer[: end + 4 + length]
+            self._answer(head, body)
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, head: bytes, body: bytes) -> None:
         manner = manners.get(self._number)
-        if manner is None:
+        if manner in (None, "fail"):
             if (found := NOTED.search(body)) is not None:
-                arrivals.append((int(found[1]), int(found[2]) / 1e6, time.time()))
-            self._transport.write(ANSWER)
+                path = head.split(b" ", 2)[1].decode()
+                attempt = ATTEMPT.search(head)
+                numbers = int(found[1]), int(found[2]) / 1e6, time.time()
+                attempts = int(attempt[1]) if attempt is not None else 0
+                arrivals.append(Arrival(*numbers, path, attempts, b"\r\nwebhook-replay:" in head))
+            self._transport.write(FAILURE if manner else ANSWER)
         elif manner == "drip":
             self._drip(0)
 
@@ -62,22 +82,32 @@ class Sink(asyncio.Protocol):
 async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Orders, a line of JSON each: `{"hang": [0, 1], "drip": [2]}` sets manners, a number asks for what came since."""
     while line := await reader.readline():
-        order = json.loads(line)
+        order = orjson.loads(line)
         if isinstance(order, dict):
             manners.clear()
             manners.update({number: manner for manner, numbers in order.items() for number in numbers})
-        writer.write(json.dumps(arrivals[order:] if isinstance(order, int) else []).encode() + b"\n")
+        writer.write(orjson.dumps([tuple(one) for one in arrivals[order:]] if isinstance(order, int) else []) + b"\n")
         await writer.drain()
 
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
+    context = None
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[2])
     server = await asyncio.start_server(control, "127.0.0.1", 0)
     ports = [server.sockets[0].getsockname()[1]]
     for number in range(int(sys.argv[1])):
-        sink = await loop.create_server(lambda number=number: Sink(number), "127.0.0.1", 0)  # type: ignore[misc]
+        sink = await loop.create_server(
+            lambda number=number: Sink(number),  # type: ignore[misc]
+            "127.0.0.1",
+            0,
+            backlog=1_000,
+            ssl=context,
+        )
         ports.append(sink.sockets[0].getsockname()[1])
-    print(json.dumps(ports), flush=True)
+    print(orjson.dumps(ports).decode(), flush=True)
     await server.serve_forever()
 
 

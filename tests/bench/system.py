@@ -1,56 +1,116 @@
-"""A whole Hookfold on this machine for one measurement: its processes, what they cost, and what came of the events."""
+"""A whole Hookfold on this machine for one measurement: its processes, and what they cost."""
 
 import asyncio
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
 from compose import children, up
 from compose.kafka import LocalKafka
-from compose.supervisor import Supervisor
 from schemas.settings import Settings
 from streams import provisioning
 
 PREFIX = "bench."
 SECRET = "whsec_" + "QUJD" * 11
 BODY = "x" * 400
-#: A receiver's answer to a question may hold all that it has noted.
-MAX_LINE = 256 * 1_048_576
+MAX_REQUEST = 4 * 1_048_576
+STOP_S = 20.0
 
 
-@dataclass(frozen=True)
+@dataclass
+class Process:
+    """One process of a service, and the port of its pages."""
+
+    child: subprocess.Popen[bytes]
+    port: int
+
+
+@dataclass
 class System:
-    """Where it is. `pids`: the broker's and each service's."""
+    """The broker, and the services that have been started, any number of processes each."""
 
     kafka: str
-    pids: Mapping[str, int]
-    ports: Mapping[str, int]
+    broker_pid: int
+    folder: Path
+    env: Mapping[str, str]
+    processes: dict[str, list[Process]] = field(default_factory=dict)
+
+    async def start(self, service: str, count: int = 1) -> None:
+        """Start so many more processes of a service; they need not be ready yet."""
+        for _ in range(count):
+            running = self.processes.setdefault(service, [])
+            name, port = f"{service}-{len(running)}", up.free_port()
+            own = {
+                "HOOKFOLD_DATA_DIR": str(self.folder / name), f"HOOKFOLD_{service.upper()}_PORT": str(port),
+                "HOOKFOLD_INSTANCE": name,
+            }  # fmt: skip
+            with (self.folder / f"{name}.log").open("ab") as log:
+                command = [sys.executable, "-m", "compose.cli", service]
+                running.append(Process(children.start(command, env={**self.env, **own}, output=log), port))
+
+    async def ready(self) -> None:
+        """Wait until all say that they are. Raises RuntimeError with the end of their logs where one does not."""
+        ports = {f"{name}-{at}": one.port for name, all_ in self.processes.items() for at, one in enumerate(all_)}
+        if not await up.wait_ready(ports, asyncio.Event()):
+            logs = (self.folder / f"{name}.log" for name in ports)
+            raise RuntimeError("not ready: " + "\n".join(log.read_text()[-1_000:] for log in logs))
+
+    async def stop(self, service: str, keep: bool = True) -> None:
+        """Stop a service; without `keep` its data directories are deleted."""
+        for number, process in enumerate(self.processes.pop(service, [])):
+            await asyncio.to_thread(children.stop, process.child, STOP_S)
+            if not keep:
+                shutil.rmtree(self.folder / f"{service}-{number}", ignore_errors=True)
 
     def cpu_s(self) -> Counter[str]:
-        """CPU time since its start, by process."""
-        return Counter({name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in self.pids.items()})
+        """CPU time since their start, by service."""
+        return Counter({name: sum(sum(one.cpu_times()[:2]) for one in of) for name, of in self._alive()})
 
     def rss_mb(self, name: str) -> float:
-        """Resident memory of a process, MiB."""
-        return float(psutil.Process(self.pids[name]).memory_info().rss) / 1_048_576
+        """Resident memory of a service's processes, MiB."""
+        return self.rss()[name]
+
+    def rss(self) -> Counter[str]:
+        """Resident memory by service, MiB."""
+        return Counter({name: sum(one.memory_info().rss for one in of) / 1_048_576 for name, of in self._alive()})
 
     async def metrics(self, name: str) -> dict[str, float]:
-        """What a service counts, by the name and labels that Prometheus sees."""
-        text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self.ports[name]}/metrics")
-        lines = (line.rpartition(" ") for line in text.splitlines() if line and line[0] != "#")
-        return {key: float(value) for key, _, value in lines}
+        """What a service counts, by the name and labels that Prometheus sees; the sum over its processes."""
+        found: dict[str, float] = {}
+        for process in self.processes[name]:
+            text = await asyncio.to_thread(_get, f"http://127.0.0.1:{process.port}/metrics")
+            for line in text.splitlines():
+                if line and line[0] != "#":
+                    key, _, value = line.rpartition(" ")
+                    found[key] = found.get(key, 0.0) + float(value)
+        return found
+
+    async def total(self, service: str, name: str) -> float:
+        """A counter's sum over its labels and the service's processes."""
+        return total(await self.metrics(service), name)
+
+    def _alive(self) -> Iterator[tuple[str, list[psutil.Process]]]:
+        for name, of in self.processes.items():
+            roots = [psutil.Process(one.child.pid) for one in of]
+            yield name, [*roots, *(child for root in roots for child in root.children(recursive=True))]
+        yield "broker", [psutil.Process(self.broker_pid)]
+
+
+def total(metrics: Mapping[str, float], name: str) -> float:
+    """A counter's sum over its labels."""
+    return sum(value for key, value in metrics.items() if key.partition("{")[0] == name)
 
 
 def _get(url: str) -> str:
@@ -59,68 +119,34 @@ def _get(url: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def running(more: Mapping[str, str] | None = None) -> AsyncIterator[System]:
-    """Kafka, router, egress and delayer with default settings, or with `more`; all have ended when it is left."""
+async def running(
+    more: Mapping[str, str] | None = None, counts: Mapping[str, int] = dict.fromkeys(up.PIPELINE, 1)
+) -> AsyncIterator[System]:
+    """Kafka and so many processes of each service, with default settings and `more`; all have ended when it is left."""
     with tempfile.TemporaryDirectory() as name, LocalKafka(Path(name) / "kafka", up.free_port()) as broker:
-        await provisioning.provision(Settings(kafka=broker.bootstrap, prefix=PREFIX))
-        ports = {service: up.free_port() for service in up.PIPELINE}
         own = {
             "HOOKFOLD_PREFIX": PREFIX, "HOOKFOLD_ALLOW_HTTP": "1", "HOOKFOLD_ALLOW_NETWORKS": "127.0.0.0/8",
-            "HOOKFOLD_DATA_DIR": name, **{f"HOOKFOLD_{n.upper()}_PORT": str(p) for n, p in ports.items()},
+            **(more or {}),
         }  # fmt: skip
-        supervisor = Supervisor(
-            up.PIPELINE, up.stack_env(broker.bootstrap, own | dict(more or {})), up.say, log_dir=Path(name)
-        )
-        supervisor.start()
+        partitions = int(own.get("HOOKFOLD_PARTITIONS", Settings().partitions))
+        await provisioning.provision(Settings(kafka=broker.bootstrap, prefix=PREFIX, partitions=partitions))
+        stack = System(broker.bootstrap, broker.pid, Path(name), up.stack_env(broker.bootstrap, own))
         try:
-            if not await up.wait_ready(ports, asyncio.Event()):
-                raise RuntimeError("not ready: " + (Path(name) / "egress.log").read_text()[-2_000:])
-            pids = {service: supervisor.pid(service) for service in up.PIPELINE} | {"broker": broker.pid}
-            yield System(broker.bootstrap, pids, ports)
+            for service, count in counts.items():
+                await stack.start(service, count)
+            await stack.ready()
+            yield stack
         finally:
-            supervisor.stop()
-
-
-@dataclass(frozen=True)
-class Receiver:
-    """`tests.bench.receiver` in its process: `ports` that take webhooks, and one for orders."""
-
-    control: int
-    ports: list[int]
-
-    async def order(self, manners: Mapping[str, Sequence[int]]) -> None:
-        """Set who hangs (`hang`) and who drips (`drip`), by place in `ports`; all others are well."""
-        await self._ask(manners)
-
-    async def arrivals(self, since: int = 0) -> list[tuple[int, float, float]]:
-        """What was answered, but for the first so many: the event's number, when it was sent and came, s since 1970."""
-        return [(number, sent, came) for number, sent, came in await self._ask(since)]
-
-    async def _ask(self, order: Mapping[str, Sequence[int]] | int) -> Any:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.control, limit=MAX_LINE)
-        writer.write(json.dumps(order).encode() + b"\n")
-        answer = json.loads(await reader.readline())
-        writer.close()
-        return answer
-
-
-@contextlib.contextmanager
-def receiving(count: int) -> Iterator[Receiver]:
-    """A receiver with so many ports."""
-    command = [sys.executable, "-m", "tests.bench.receiver", str(count)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None
-        control, *ports = json.loads(child.stdout.readline())
-        yield Receiver(control, ports)
-    finally:
-        children.stop(child, 5)  # type: ignore[arg-type]
+            for service in list(stack.processes):
+                await stack.stop(service)
 
 
 @contextlib.asynccontextmanager
-async def producing(system: System) -> AsyncIterator[AIOKafkaProducer]:
+async def producing(system: System, linger_ms: int = 2) -> AsyncIterator[AIOKafkaProducer]:
     """A producer."""
-    async with AIOKafkaProducer(bootstrap_servers=system.kafka, acks="all", linger_ms=2) as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=system.kafka, acks="all", linger_ms=linger_ms, max_request_size=MAX_REQUEST
+    ) as producer:
         yield producer
 
 
@@ -133,58 +159,12 @@ async def register(producer: AIOKafkaProducer, tenant: str, endpoint_id: str, ur
     await producer.send(PREFIX + "subscriptions", json.dumps(change).encode(), key=tenant.encode())
 
 
-def event(event_type: str, number: int, sent_s: float) -> bytes:
+def event(event_type: str, number: int, sent_s: float, body: str = BODY) -> bytes:
     """An event as a receiver of ours reads it: with its number, and the time at which it was sent."""
     sent_us = int(sent_s * 1e6)
     return (
-        f'{{"type":"{event_type}","id":"{number}","data":{{"number":{number},"sent_us":{sent_us},"body":"{BODY}"}}}}'
+        f'{{"type":"{event_type}","id":"{number}","data":{{"number":{number},"sent_us":{sent_us},"body":"{body}"}}}}'
     ).encode()
-
-
-@dataclass
-class Tally:
-    """Results by event number. `waits`: when the next attempt is due (ms) of those that have failed so far."""
-
-    delivered: Counter[int] = field(default_factory=Counter)
-    other: Counter[str] = field(default_factory=Counter)
-    waits: dict[int, int] = field(default_factory=dict)
-    failed: int = 0
-
-    def note(self, result: dict[str, Any]) -> None:
-        """Count a result."""
-        number = int(result["event_id"])
-        match result["verdict"]:
-            case "delivered":
-                self.delivered[number] += 1
-                self.waits.pop(number, None)
-            case "retrying":
-                self.failed += 1
-                self.waits[number] = result["next_attempt_at_ms"]
-            case verdict:
-                self.other[verdict] += 1
-
-
-@contextlib.asynccontextmanager
-async def tallying(system: System) -> AsyncIterator[Tally]:
-    """What came of the events, as far as it is in `results`."""
-    tally = Tally()
-    consumer = AIOKafkaConsumer(
-        PREFIX + "results", bootstrap_servers=system.kafka, isolation_level="read_committed",
-        auto_offset_reset="earliest", group_id=None,
-    )  # fmt: skip
-    await consumer.start()
-
-    async def follow() -> None:
-        async for record in consumer:
-            tally.note(json.loads(record.value))
-
-    task = asyncio.create_task(follow())
-    try:
-        yield tally
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await consumer.stop()
 
 
 def costs(spent: Mapping[str, float], per: float) -> str:

@@ -20,7 +20,9 @@ from aiokafka.structs import TopicPartition
 from schemas.settings import Settings
 from streams.core.partitioning import partition_of
 from tests.bench import system
-from tests.bench.system import PREFIX, Receiver, System, Tally
+from tests.bench.receiving import Receiver, receiving
+from tests.bench.system import PREFIX, System
+from tests.bench.tallying import Tally, tallying
 
 FEW = 1_000
 MANY = int(os.environ.get("BENCH_WAITING", "100000"))
@@ -79,7 +81,7 @@ async def probe(sender: Sender, receiver: Receiver, pause_s: float = PAUSE_S) ->
             await asyncio.sleep(0.02)
             new = await receiver.arrivals(seen)
             seen += len(new)
-            found = [(came - sent) * 1_000 for which, sent, came in new if which == number]
+            found = [(one.came_s - one.sent_s) * 1_000 for one in new if one.number == number]
         taken += found or [PROBE_S * 1_000]
     return taken
 
@@ -120,11 +122,6 @@ async def in_retries(stack: System, of: range) -> int:
     return len(found & set(of))
 
 
-def total(metrics: dict[str, float], name: str) -> float:
-    """A counter's sum over its labels."""
-    return sum(value for key, value in metrics.items() if key.startswith(name + "{"))
-
-
 async def idle(stack: System, sender: Sender, receiver: Receiver) -> tuple[str, list[float]]:
     """What it costs that they wait, and how the endpoint nearby fares in all of that time."""
     before, began = stack.cpu_s(), time.monotonic()
@@ -132,8 +129,8 @@ async def idle(stack: System, sender: Sender, receiver: Receiver) -> tuple[str, 
     taken = await probe(sender, receiver, IDLE_S / PROBES)
     minutes = (time.monotonic() - began) / 60
     spent = stack.cpu_s() - before
-    put_off = total(await stack.metrics("egress"), DEFERRED) - total(egress, DEFERRED)
-    hops = total(await stack.metrics("delayer"), HOPS) - total(delayer, HOPS)
+    put_off = system.total(await stack.metrics("egress"), DEFERRED) - system.total(egress, DEFERRED)
+    hops = system.total(await stack.metrics("delayer"), HOPS) - system.total(delayer, HOPS)
     return (
         f"CPU-s a minute {spent.total() / minutes:.1f} = {system.costs(spent, minutes)}; "
         f"{put_off / minutes:.0f} put off again and {hops / minutes:.0f} moved by the delayer a minute"
@@ -142,12 +139,12 @@ async def idle(stack: System, sender: Sender, receiver: Receiver) -> tuple[str, 
 
 async def one(manner: str) -> bool:
     """Print the figures of one manner to be away."""
-    with system.receiving(3) as receiver, socket.socket() as nobody:
+    with receiving(3) as receiver, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         hanging, well, mended = receiver.ports
         await receiver.order({"hang": [0]})
         port = hanging if manner == "hang" else nobody.getsockname()[1]
-        async with system.running() as stack, system.producing(stack) as producer, system.tallying(stack) as tally:
+        async with system.running() as stack, system.producing(stack) as producer, tallying(stack) as tally:
             await system.register(producer, TENANT, AWAY, f"http://127.0.0.1:{port}/", f"{AWAY}.*")
             await system.register(producer, TENANT, NEAR, f"http://127.0.0.1:{well}/", f"{NEAR}.*")
             await producer.flush()
@@ -182,7 +179,7 @@ async def one(manner: str) -> bool:
             change = {"type": "endpoint.changed", "endpoint_id": AWAY, "url": f"http://127.0.0.1:{mended}/"}
             await producer.send(PREFIX + "subscriptions", json.dumps(change).encode(), key=TENANT.encode())
             took_s = await delivered(tally, sender)
-            posts = Counter(number for number, _, _ in await receiver.arrivals())
+            posts = Counter(one.number for one in await receiver.arrivals())
     once = sum(tally.delivered[number] == 1 and posts[number] == 1 for number in range(sender.count))
     print(
         f"  verified: {once} of {sender.count} delivered exactly once, the last of them {took_s:.0f} s after the "
