@@ -3,15 +3,31 @@
 import asyncio
 import sys
 
-from tests.bench import bare, failing, fanout, isolation, large, saturated, tls, waiting, workers
+from tests.bench import (
+    bare,
+    drain,
+    failing,
+    fanout,
+    isolation,
+    large,
+    latency,
+    replay,
+    saturated,
+    tls,
+    waiting,
+    workers,
+)
 
 SCENARIOS = {
     "saturated": saturated.run,
     "bare": bare.run,
     "fanout": fanout.run,
+    "drain": drain.run,
+    "latency": latency.run,
     "large": large.run,
     "tls": tls.run,
     "failing": failing.run,
+    "replay": replay.run,
     "workers": workers.run,
     "isolation": isolation.run,
     "waiting": waiting.run,

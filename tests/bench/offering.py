@@ -161,7 +161,7 @@ async def run(title: str, offer: Offer, way: Way | None = None) -> tuple[Figures
     way = way or Way()
     with receiving(way.ports, way.certificate) as receiver:
         if way.manner:
-            await receiver.order({way.manner: range(way.ports)})
+            await receiver.order({way.manner: list(range(way.ports))})
         async with (
             system.running(way.more, way.counts) as stack,
             tallying(stack) as tally,

@@ -100,7 +100,7 @@ async def main() -> None:
     ports = [server.sockets[0].getsockname()[1]]
     for number in range(int(sys.argv[1])):
         sink = await loop.create_server(
-            lambda number=number: Sink(number),  # type: ignore[misc]
+            lambda number=number: Sink(number),
             "127.0.0.1",
             0,
             backlog=1_000,

@@ -1,0 +1,49 @@
+"""A backlog: the router has written all deliveries before there is an egress; then the egress works them off.
+
+BENCH_DRAIN says how many events (20,000).
+"""
+
+import asyncio
+import os
+import time
+
+from tests.bench import offering, system
+from tests.bench.offering import TIMEOUT_S, Offer
+from tests.bench.receiving import receiving
+from tests.bench.system import System
+from tests.bench.tallying import tallying
+
+EVENTS = int(os.environ.get("BENCH_DRAIN", "20000"))
+#: The first tenth is for starting.
+WARM_SHARE = 10
+
+
+async def written(stack: System, offer: Offer) -> None:
+    """Wait until the router has written all deliveries, and end it."""
+    until = time.monotonic() + TIMEOUT_S
+    while await stack.total("router", "hookfold_events_total") < offer.events and time.monotonic() < until:
+        await asyncio.sleep(0.2)
+    await stack.stop("router")  # what it has judged is committed then
+
+
+async def run() -> bool:
+    """Print the figures; True where they are verified."""
+    offer = Offer(EVENTS)
+    with receiving(1) as receiver:
+        async with (
+            system.running(counts={"router": 1}) as stack,
+            tallying(stack) as tally,
+            system.producing(stack) as producer,
+        ):
+            await offer.register(stack, producer, receiver, "http")
+            await offer.publish(producer)
+            await written(stack, offer)
+            await stack.start("egress")
+            warm = offer.deliveries // WARM_SHARE
+            await offering.measured(stack, tally, warm)
+            figures = await offering.measured(stack, tally, offer.deliveries - len(tally.ended))
+            await asyncio.sleep(offering.LATE_S)
+            arrivals = await receiver.arrivals()
+    print(f"drain; {offer.deliveries} deliveries that were there before the egress, measured from the first tenth on")
+    figures.show()
+    return offering.verify(offer, tally, arrivals)
