@@ -24,12 +24,13 @@ LOOK_S = 1.0
 
 @dataclass
 class Offer:
-    """Events of some tenants in turn, each of them owed to all of the `fan` endpoints of its tenant."""
+    """Events of some tenants in turn, numbered from `first`; each is owed to all `fan` endpoints of its tenant."""
 
     events: int
     tenants: int = 200
     fan: int = 1
     body: str = system.BODY
+    first: int = 0
     sent_s: list[float] = field(default_factory=list)
 
     @property
@@ -44,7 +45,9 @@ class Offer:
 
     def owed(self) -> Iterator[tuple[int, str]]:
         """Each delivery: its event's number and its endpoint."""
-        return ((number, f"e{place}") for number in range(self.events) for place in range(self.fan))
+        return (
+            (number, f"e{place}") for number in range(self.first, self.first + self.events) for place in range(self.fan)
+        )
 
     async def register(self, stack: System, producer: AIOKafkaProducer, receiver: Receiver, scheme: str) -> None:
         """Register all endpoints, and wait until the router knows them."""
@@ -63,7 +66,7 @@ class Offer:
 
     async def publish(self, producer: AIOKafkaProducer) -> None:
         """Offer all events."""
-        for number in range(self.events):
+        for number in range(self.first, self.first + self.events):
             self.sent_s.append(time.time())
             value = system.event("order.made", number, self.sent_s[-1], self.body)
             await producer.send(PREFIX + "events", value, key=f"t{number % self.tenants}".encode())

@@ -39,9 +39,12 @@ async def request(producer: AIOKafkaProducer) -> None:
 
 
 def rate_of(times: Sequence[float]) -> tuple[float, float]:
-    """POSTs a second over all whole seconds between the first and the last, and over the fastest ten of them."""
-    began, seconds = times[0], max(1, int(times[-1] - times[0]))
-    each = Counter(int(one - began) for one in times)
+    """POSTs a second over all whole seconds from the second on, and over the fastest ten of them.
+
+    The first may hold one second's worth more: that is what the bucket is for.
+    """
+    began, seconds = times[0] + 1, max(1, int(times[-1] - times[0] - 1))
+    each = Counter(int(one - began) for one in times if one >= began)
     counts = [each[second] for second in range(seconds)]
     window = min(10, seconds)
     fastest = max(sum(counts[at : at + window]) for at in range(seconds - window + 1))
