@@ -38,7 +38,7 @@ chaos: $(STAMP) ## kills, zombies and restarts by a seeded schedule (MINUTES=2 S
 stalls: $(STAMP) ## the longest wait of an event while processes come, go and crash
 	$(BIN)/python -m tests.bench.stalls
 
-bench: $(STAMP) ## measure, and verify what was measured (SCENARIO=saturated, isolation or waiting: one of them)
+bench: $(STAMP) ## measure, and verify what was measured (SCENARIO=saturated, replay, …: one of them)
 	$(BIN)/python -m tests.bench $(SCENARIO)
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
