@@ -11,6 +11,7 @@ from tests.bench import (
     isolation,
     large,
     latency,
+    peers,
     replay,
     saturated,
     tls,
@@ -31,9 +32,10 @@ SCENARIOS = {
     "workers": workers.run,
     "isolation": isolation.run,
     "waiting": waiting.run,
+    "peers": peers.run,
 }
-#: Part of another one.
-BESIDE = ("bare",)
+#: Part of another one, or in need of what is not part of the project.
+BESIDE = ("bare", "peers")
 
 
 def main() -> int:
