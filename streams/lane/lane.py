@@ -1,14 +1,16 @@
-"""One partition's lane: it fences, reads what is committed, and then commits the work's batches on an interval."""
+"""One partition's lane: it fences, reads what is committed, and then commits the work's batches in its turn."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
+from streams.core.pacing import Pacer
 from streams.lane import clock
 from streams.lane.follower import Follower
 from streams.lane.health import Health
@@ -46,6 +48,7 @@ class Lane:
         log: Log,
         health: Health,
         follower: Follower,
+        pacer: Pacer,
         is_awake: Callable[[], bool] = lambda: True,
     ) -> None:
         self.number = number
@@ -58,10 +61,12 @@ class Lane:
         self._log = log
         self._health = health
         self._follower = follower
+        self._pacer = pacer
         self._condition = f"lane-{number}"
         self._wake = asyncio.Event()
         #: No more is fed; and, when what was under way has ended, no more is to come.
         self._stopping = False
+        self._stopped = asyncio.Event()
         self._drained = False
         self._fresh = True
         self._progress = (-1, 0.0)
@@ -99,6 +104,7 @@ class Lane:
     async def close(self, drain_s: float) -> None:
         """Take nothing more, give work under way its time, commit what is done, let go."""
         self._stopping = True
+        self._stopped.set()
         if self.open:
             await self.work.drain(drain_s)
             self._drained = True
@@ -203,14 +209,13 @@ class Lane:
         return Committed(first)
 
     async def _commit(self) -> None:
-        interval_s = self._settings.commit_interval_ms / 1000
         loop = asyncio.get_running_loop()
-        last = 0.0
+        ended_s = float("-inf")
         while True:
             if not self._drained:
                 await self._wake.wait()
-                # At once when idle; under load the transaction is what costs, so that it waits for company.
-                await self._sleep(last + interval_s - loop.time())
+                now_s = loop.time()
+                await self._sleep(self._pacer.turn(now_s, ended_s) - now_s)
             self._wake.clear()
             if self._doubted:
                 raise Fenced(f"partition {self.number}: asleep for longer than the session")
@@ -220,12 +225,17 @@ class Lane:
             if batch is not None:
                 await self._transactor.commit(batch)
                 self._health.kafka_answered()
-                last = loop.time()
+                ended_s = loop.time()
+                self._pacer.ended(ended_s, len(batch.outputs))
                 self.work.settled(batch)
             elif self._drained:
                 return
+            else:
+                self._pacer.unused(loop.time())
 
     async def _sleep(self, seconds: float) -> None:
-        until = asyncio.get_running_loop().time() + seconds
-        while not self._stopping and (left := until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(left, 0.1))
+        """Return after so many seconds, or when the lane is to stop."""
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopped.wait()
