@@ -16,8 +16,9 @@ from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Committed, Log, MissingTopics, Truncated
 from streams.lane.offset_fetch import Unstable
-from streams.lane.transactor import Disconnected, Fenced, Transactor
+from streams.lane.transactor import Disconnected, Transactor
 from streams.lane.work import Work
+from streams.lane.writer import Fenced
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
@@ -52,9 +53,9 @@ def record_batch(max_bytes: int) -> BatchBuilder:
     return BatchBuilder(max_bytes, 0)
 
 
-def connections_of(producer: AIOKafkaProducer) -> tuple[Any, ...]:
-    """The producer's connections to brokers as they are now, without the one it began with."""
-    return tuple(made for (node, _), made in producer.client._conns.items() if node != "bootstrap")
+def connections_of(client: AIOKafkaClient) -> tuple[Any, ...]:
+    """The client's connections to brokers as they are now, without the one it began with."""
+    return tuple(made for (node, _), made in client._conns.items() if node != "bootstrap")
 
 
 def are_open(connections: tuple[Any, ...]) -> bool:
