@@ -11,8 +11,15 @@ BUSY_SHARE = 0.08
 #: Records a second, over all lanes of a process, up to which it is calm, and from which on it is busy.
 CALM_PER_S = 100.0
 BUSY_PER_S = 1_500.0
-#: What the rate is measured over.
+#: How many times as long as at best a transaction may take where all is calm, and from which on all is busy: what
+#: makes it long is that the machine, or the broker's, has other things to do.
+CALM_TIMES = 2.0
+BUSY_TIMES = 5.0
+#: What the rate is measured over, and the weight of the last transaction in how long they take.
 MEMORY_S = 1.0
+WEIGHT = 0.1
+#: After so long the best time counts as twice what it was: brokers move.
+BEST_DOUBLES_S = 600.0
 #: A burst that is let through at once after some calm, in transactions.
 BURST = 16
 #: Right after a transaction's end the broker is still writing it down, and refuses the next one of the same lane.
@@ -44,12 +51,15 @@ class Pacer:
         self._next_s = -math.inf
         self._rate_per_s = 0.0
         self._counted_s = 0.0
+        self._best_s = math.inf
+        self._usual_s = 0.0
 
     def distance_s(self, now_s: float) -> float:
         """From one turn to the next, over all lanes."""
-        busy = (self.rate_per_s(now_s) - CALM_PER_S) / (BUSY_PER_S - CALM_PER_S)
-        share = CALM_SHARE + (BUSY_SHARE - CALM_SHARE) * min(1.0, max(0.0, busy))
-        return PRICE_S / share
+        by_rate = (self.rate_per_s(now_s) - CALM_PER_S) / (BUSY_PER_S - CALM_PER_S)
+        by_time = (self._usual_s / self._best_s - CALM_TIMES) / (BUSY_TIMES - CALM_TIMES)
+        busy = min(1.0, max(0.0, by_rate, by_time))
+        return PRICE_S / (CALM_SHARE + (BUSY_SHARE - CALM_SHARE) * busy)
 
     def turn(self, now_s: float, ended_s: float) -> float:
         """When a lane whose last transaction ended at `ended_s` may begin one: `now_s` or later."""
@@ -65,9 +75,11 @@ class Pacer:
         """A lane had nothing to commit after all: its turn is another's."""
         self._next_s -= self.distance_s(now_s)
 
-    def ended(self, now_s: float, records: int) -> None:
+    def ended(self, now_s: float, records: int, took_s: float) -> None:
         """A transaction with so many records is over."""
         self._rate_per_s = self.rate_per_s(now_s) + records / MEMORY_S
+        self._best_s = min(max(took_s, 0.001), self._best_s * 2 ** ((now_s - self._counted_s) / BEST_DOUBLES_S))
+        self._usual_s += WEIGHT * (took_s - self._usual_s)
         self._counted_s = now_s
 
     def rate_per_s(self, now_s: float) -> float:

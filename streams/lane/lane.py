@@ -224,10 +224,11 @@ class Lane:
                 raise Truncated("the next offset of an input is not in the log")
             batch = await self.work.collect()
             if batch is not None:
+                began_s = loop.time()
                 await self._transactor.commit(batch)
                 self._health.kafka_answered()
                 ended_s = loop.time()
-                self._pacer.ended(ended_s, len(batch.outputs))
+                self._pacer.ended(ended_s, len(batch.outputs), ended_s - began_s)
                 self.work.settled(batch)
             elif self._drained:
                 return

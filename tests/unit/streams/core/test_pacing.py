@@ -45,7 +45,7 @@ class Lanes:
                     heapq.heappush(events, (now + TRANSACTION_S, order, f"end {len(held[lane])}", lane))
                     held[lane] = []
                 case _:
-                    self.pacer.ended(now, int(what.removeprefix("end ")))
+                    self.pacer.ended(now, int(what.removeprefix("end ")), TRANSACTION_S)
                     ended[lane] = now
                     asked.discard(lane)
             if held[lane] and lane not in asked:
@@ -105,6 +105,29 @@ def test_transactions_of_a_process_take_no_more_than_their_share(rate: float, se
     run = Lanes(8, Patience(60_000))
     run.run(arrivals(rate, 8, 3, seed))
     assert len(run.turns) <= pacing.BURST + 3.5 * pacing.CALM_SHARE / pacing.PRICE_S + 8
+
+
+def test_where_transactions_take_long_they_become_few_until_they_are_quick_again() -> None:
+    pacer = Pacer(Patience(LONGEST_MS))
+    distances = []
+    for took_s in (0.004, 0.006, 0.040, 0.006):
+        for _ in range(100):
+            pacer.ended(5.0, 0, took_s)
+        distances.append(pacer.distance_s(5.0))
+    calm, busy = pacing.PRICE_S / pacing.CALM_SHARE, pacing.PRICE_S / pacing.BUSY_SHARE
+    assert distances == pytest.approx([calm, calm, busy, calm])
+
+
+def test_a_broker_that_is_far_away_is_not_taken_for_a_busy_one() -> None:
+    pacer = Pacer(Patience(LONGEST_MS))
+    for _ in range(100):
+        pacer.ended(5.0, 0, 0.08)
+    assert pacer.distance_s(5.0) == pytest.approx(pacing.PRICE_S / pacing.CALM_SHARE)
+    for _ in range(100):
+        pacer.ended(5.0, 0, 0.004)
+    for hours in range(1, 9):
+        pacer.ended(5.0 + 3_600 * hours, 0, 0.08)
+    assert pacer.distance_s(5.0 + 8 * 3_600) == pytest.approx(pacing.PRICE_S / pacing.CALM_SHARE)
 
 
 def test_a_process_with_many_lanes_is_calm_again_at_once() -> None:
