@@ -24,6 +24,11 @@ NAMES = (
 #: Instance attributes, set in constructors.
 ATTRIBUTES = (
     ("aiokafka", "AIOKafkaConsumer", "_coordinator"),
+    ("aiokafka", "AIOKafkaConsumer", "_subscription"),
+    ("aiokafka", "AIOKafkaConsumer", "_fetcher"),
+    ("aiokafka.consumer.fetcher", "Fetcher", "_fetch_max_wait_ms"),
+    ("aiokafka.consumer.fetcher", "Fetcher", "_fetcher_timeout"),
+    ("aiokafka.consumer.subscription_state", "TopicPartitionState", "_position"),
     ("aiokafka.consumer.group_coordinator", "GroupCoordinator", "_group_instance_id"),
     ("aiokafka", "AIOKafkaProducer", "_sender"),
     ("aiokafka", "AIOKafkaProducer", "_txn_manager"),
@@ -41,6 +46,24 @@ def leave_when_stopped(consumer: AIOKafkaConsumer) -> None:
     """Let `stop` take leave of the group at once, also for a static member, which would be waited for."""
     if (coordinator := consumer._coordinator) is not None:
         coordinator._group_instance_id = None
+
+
+def state_of(consumer: AIOKafkaConsumer, place: TopicPartition) -> Any:
+    """What the consumer knows of an assigned partition, until the next assignment."""
+    return consumer._subscription.subscription.assignment.state_value(place)
+
+
+def position_of(state: Any) -> int | None:
+    """The next offset that the consumer will hand out. To ask the consumer for each takes longer than all else."""
+    position: int | None = state._position
+    return position
+
+
+def fetch_for(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
+    """Let the next fetch wait so long where there is nothing, and the consumer's own look-round as well."""
+    if (fetcher := consumer._fetcher) is not None:
+        fetcher._fetch_max_wait_ms = wait_ms
+        fetcher._fetcher_timeout = wait_ms / 1_000
 
 
 def add_to_transaction(producer: AIOKafkaProducer, place: TopicPartition) -> None:
