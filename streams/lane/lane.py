@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
+from streams import metrics
 from streams.core.pacing import Pacer
 from streams.lane import clock
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Committed, Log, MissingTopics, Truncated
 from streams.lane.offset_fetch import Unstable
+from streams.lane.outputs import Batch
 from streams.lane.transactor import Disconnected, Transactor
 from streams.lane.work import Work
 from streams.lane.writer import Fenced
@@ -135,7 +137,8 @@ class Lane:
             try:
                 await self._open()
                 broken_pause_s = REOPEN_PAUSE_S
-                await self._commit()
+                with metrics.LANES.track_inprogress():
+                    await self._commit()
             except Fenced:
                 logger.warning("lane.fenced group=%s partition=%d", self._group, self.number)
                 self._fresh, pause_s = True, FENCE_PAUSE_S
@@ -216,7 +219,8 @@ class Lane:
             if not self._drained:
                 await self._wake.wait()
                 now_s = loop.time()
-                await self._sleep(self._pacer.turn(now_s, ended_s) - now_s)
+                with metrics.TURN_S.time():
+                    await self._sleep(self._pacer.turn(now_s, ended_s) - now_s)
             self._wake.clear()
             if self._doubted:
                 raise Fenced(f"partition {self.number}: asleep for longer than the session")
@@ -225,7 +229,7 @@ class Lane:
             batch = await self.work.collect()
             if batch is not None:
                 began_s = loop.time()
-                await self._transactor.commit(batch)
+                await self._write(batch)
                 self._health.kafka_answered()
                 ended_s = loop.time()
                 self._pacer.ended(ended_s, len(batch.outputs), ended_s - began_s)
@@ -234,6 +238,18 @@ class Lane:
                 return
             else:
                 self._pacer.unused(loop.time())
+
+    async def _write(self, batch: Batch) -> None:
+        end = "failed"
+        try:
+            with metrics.TRANSACTION_S.time():
+                await self._transactor.commit(batch)
+            end = "committed"
+        except Fenced:
+            end = "fenced"
+            raise
+        finally:
+            metrics.TRANSACTIONS.labels(end).inc()
 
     async def _sleep(self, seconds: float) -> None:
         """Return after so many seconds, or when the lane is to stop."""

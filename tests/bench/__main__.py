@@ -8,6 +8,7 @@ from tests.bench import (
     drain,
     failing,
     fanout,
+    idle,
     isolation,
     large,
     latency,
@@ -31,6 +32,7 @@ SCENARIOS = {
     "workers": workers.run,
     "isolation": isolation.run,
     "waiting": waiting.run,
+    "idle": idle.run,
 }
 #: Part of another one.
 BESIDE = ("bare",)

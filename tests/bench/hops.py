@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer
 
 from schemas import deliveries
-from tests.bench import offering
+from tests.bench import system
 from tests.bench.receiver import Arrival
 from tests.bench.system import PREFIX, System
 
@@ -30,11 +30,45 @@ class Hops:
             ("written to committed", self.written_s, self.readable_s),
             ("committed to POST", self.readable_s, posted_s),
         )
-        print("  " + "; ".join(f"{name} {offering.spread(_distances(*ends))}" for name, *ends in hops))
+        print("  " + "; ".join(f"{name} {_spread(_distances(*ends))}" for name, *ends in hops))
+
+
+def _spread(values: Sequence[float]) -> str:
+    taken = [value * 1_000 for value in values]
+    return f"p50 {system.percentile(taken, 0.5):.1f} p99 {system.percentile(taken, 0.99):.1f} ms"
 
 
 def _distances(starts: Mapping[int, float], ends: Mapping[int, float]) -> list[float]:
     return [ended - starts[number] for number, ended in ends.items() if number in starts]
+
+
+class Lanes:
+    """What lanes have done since `begin`, by service."""
+
+    SERVICES = ("router", "egress")
+
+    def __init__(self, stack: System) -> None:
+        self._stack = stack
+        self._before: dict[str, dict[str, float]] = {}
+
+    async def begin(self) -> None:
+        """Count from now on."""
+        self._before = {name: await self._stack.metrics(name) for name in self.SERVICES}
+
+    async def show(self, per: int) -> None:
+        """Print how many transactions there were, how long they took, and how long lanes waited to begin them."""
+        for name in self.SERVICES:
+            after = await self._stack.metrics(name)
+            gone = {key: value - self._before[name].get(key, 0.0) for key, value in after.items()}
+            count = gone["hookfold_transaction_seconds_count"]
+            took, waited = (
+                gone[f"hookfold_{what}_seconds_sum"] / max(1, gone[f"hookfold_{what}_seconds_count"]) * 1_000
+                for what in ("transaction", "turn")
+            )
+            print(
+                f"  {name}: {count / per * 1_000:.0f} transactions for 1,000 deliveries, "
+                f"mean {took:.1f} ms after a wait of {waited:.1f} ms"
+            )
 
 
 @contextlib.asynccontextmanager

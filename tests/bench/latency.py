@@ -29,14 +29,16 @@ async def run() -> bool:
             hops.following(stack) as followed,
             system.producing(stack, linger_ms=0) as producer,
         ):
-            load = Steady(producer, ENDPOINTS, RATE)
+            load, lanes = Steady(producer, ENDPOINTS, RATE), hops.Lanes(stack)
             await load.register(receiver)
             await asyncio.sleep(3.0)
             async with load.sending():
                 await asyncio.sleep(WARM_S)
+                await lanes.begin()
                 began, before = time.time(), stack.cpu_s()
                 await asyncio.sleep(LENGTH_S)
                 ended, spent = time.time(), stack.cpu_s() - before
+                await lanes.show(round(LENGTH_S * RATE))
             await asyncio.sleep(offering.LATE_S)
             arrivals, rss = await receiver.arrivals(), stack.rss()
     print(f"latency, {RATE:.0f} events/s to {len(ENDPOINTS)} endpoints for {LENGTH_S:.0f} s")
