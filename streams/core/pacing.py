@@ -4,17 +4,17 @@ import math
 from dataclasses import dataclass
 
 #: CPU time of a transaction, here and at the broker, s. It is the same for one record and for a thousand.
-PRICE_S = 0.005
+PRICE_S = 0.006
 #: Share of one core that the transactions of a process may take, while little is to be done and while much is.
-CALM_SHARE = 0.3
-BUSY_SHARE = 0.08
+CALM_SHARE = 0.4
+BUSY_SHARE = 0.06
 #: Records a second, over all lanes of a process, up to which it is calm, and from which on it is busy.
 CALM_PER_S = 100.0
 BUSY_PER_S = 1_500.0
-#: How many times as long as at best a transaction may take where all is calm, and from which on all is busy: what
-#: makes it long is that the machine, or the broker's, has other things to do.
+#: A transaction that takes longer than so many times its best has a machine, or a broker, with other things to do:
+#: the rate then counts for more, up to so many times.
 CALM_TIMES = 2.0
-BUSY_TIMES = 5.0
+MOST_TIMES = 5.0
 #: What the rate is measured over, and the weight of the last transaction in how long they take.
 MEMORY_S = 1.0
 WEIGHT = 0.1
@@ -56,9 +56,9 @@ class Pacer:
 
     def distance_s(self, now_s: float) -> float:
         """From one turn to the next, over all lanes."""
-        by_rate = (self.rate_per_s(now_s) - CALM_PER_S) / (BUSY_PER_S - CALM_PER_S)
-        by_time = (self._usual_s / self._best_s - CALM_TIMES) / (BUSY_TIMES - CALM_TIMES)
-        busy = min(1.0, max(0.0, by_rate, by_time))
+        slowness = min(MOST_TIMES, max(1.0, self._usual_s / self._best_s / CALM_TIMES))
+        busy = (self.rate_per_s(now_s) * slowness - CALM_PER_S) / (BUSY_PER_S - CALM_PER_S)
+        busy = min(1.0, max(0.0, busy))
         return PRICE_S / (CALM_SHARE + (BUSY_SHARE - CALM_SHARE) * busy)
 
     def turn(self, now_s: float, ended_s: float) -> float:
