@@ -5,12 +5,18 @@ aiokafka is pinned to an exact version because of these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
+
+#: Kafka's code for a topic that is not there.
+UNKNOWN_TOPIC = 3
 
 #: Module, class and attribute.
 NAMES = (
@@ -34,6 +40,15 @@ ATTRIBUTES = (
     ("aiokafka", "AIOKafkaProducer", "_txn_manager"),
     ("aiokafka.client", "AIOKafkaClient", "_conns"),
 )
+
+
+async def partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
+    """How many partitions each of these topics has, those left out that do not exist. None is made by asking.
+
+    The admin client itself would ask for every topic of the cluster, again and again.
+    """
+    answer: Any = await admin._send_request(MetadataRequest(list(names), allow_auto_topic_creation=False))
+    return {name: len(partitions) for code, name, _, partitions in answer.topics if code != UNKNOWN_TOPIC}
 
 
 def rejoin(consumer: AIOKafkaConsumer) -> None:
