@@ -70,12 +70,15 @@ class Lane:
         #: No more is fed; and, when what was under way has ended, no more is to come.
         self._stopping = False
         self._stopped = asyncio.Event()
+        #: Also set when it is to stop.
+        self._at_once = asyncio.Event()
         self._drained = False
         self._fresh = True
         self._progress = (-1, 0.0)
         self._doubted = False
         self._lost = False
         work.notify = self._wake.set
+        work.hurry = self._at_once.set
         work.is_sure = lambda: self.open and is_awake()
         health.unready(self._condition, f"partition {number} is being opened")
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._group}-{number}")
@@ -108,6 +111,7 @@ class Lane:
         """Take nothing more, give work under way its time, commit what is done, let go."""
         self._stopping = True
         self._stopped.set()
+        self._at_once.set()
         if self.open:
             await self.work.drain(drain_s)
             self._drained = True
@@ -161,7 +165,7 @@ class Lane:
             if self._stopping:
                 return
             self._health.unready(self._condition, f"partition {self.number} is being opened again")
-            await self._sleep(pause_s)
+            await _wait(self._stopped, pause_s)
             if self._stopping:
                 return
 
@@ -220,7 +224,7 @@ class Lane:
                 await self._wake.wait()
                 now_s = loop.time()
                 with metrics.TURN_S.time():
-                    await self._sleep(self._pacer.turn(now_s, ended_s) - now_s)
+                    await _wait(self._at_once, self._pacer.turn(now_s, ended_s) - now_s)
             self._wake.clear()
             if self._doubted:
                 raise Fenced(f"partition {self.number}: asleep for longer than the session")
@@ -233,6 +237,8 @@ class Lane:
                 self._health.kafka_answered()
                 ended_s = loop.time()
                 self._pacer.ended(ended_s, len(batch.outputs), ended_s - began_s)
+                if not self._stopping:
+                    self._at_once.clear()
                 self.work.settled(batch)
             elif self._drained:
                 return
@@ -251,9 +257,10 @@ class Lane:
         finally:
             metrics.TRANSACTIONS.labels(end).inc()
 
-    async def _sleep(self, seconds: float) -> None:
-        """Return after so many seconds, or when the lane is to stop."""
-        if seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopped.wait()
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Return when it is set, or after so many seconds."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
