@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         "1s,5s,30s,2m,10m,1h,4h", description="the topics retries.<delay>, from the shortest to the longest"
     )
     commit_interval_ms: int = Field(
-        150, ge=5, le=5_000, description="longest wait of finished work for its transaction under load"
+        500, ge=5, le=5_000, description="longest wait of finished work for its transaction; under load, else less"
     )
     drain_ms: int = Field(5_000, ge=0, le=600_000, description="time that work in flight gets at shutdown")
     instance: str | None = Field(

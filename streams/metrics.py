@@ -10,6 +10,16 @@ REREAD = Counter("hookfold_events_reread_total", "Event records read again becau
 
 #: every lane
 TRANSACTIONS = Counter("hookfold_transactions_total", "Transactions, by how they ended", ["end"])
+TRANSACTION_S = Histogram(
+    "hookfold_transaction_seconds",
+    "Time that a transaction took",
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+TURN_S = Histogram(
+    "hookfold_turn_seconds",
+    "Wait of a lane with something to commit for its turn",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
 LANES = Gauge("hookfold_lanes_open", "Partitions whose lane is open in this process")
 
 #: egress

@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.settings import Settings
 from schemas.topics import Topic, topic_map
-from streams.lane import connections
+from streams.lane import connections, private
 
 logger = logging.getLogger(__name__)
 
@@ -121,20 +121,15 @@ class WrongTopics(Exception):
 async def missing_topics(admin: AIOKafkaAdminClient, settings: Settings) -> str:
     """A line that names what is missing, empty where nothing is. Raises `WrongTopics`, and aiokafka's errors."""
     names = [settings.topic(topic.name) for topic in topic_map(settings.tiers_ms)]
-    missing = sorted(set(names) - set(await admin.list_topics()))
-    if missing:
+    counts = await private.partition_counts(admin, names)
+    if missing := sorted(set(names) - set(counts)):
         return f"topics are missing (run `hookfold topics`): {', '.join(missing)}"
-    described = await admin.describe_topics(names)
     # A topic that is just being made, or deleted, is told without partitions.
-    unmade = sorted(found["topic"] for found in described if not found["partitions"])
-    if unmade:
+    if unmade := sorted(name for name, count in counts.items() if not count):
         return f"topics have no partitions yet: {', '.join(unmade)}"
-    for found in described:
-        if len(found["partitions"]) != settings.partitions:
-            raise WrongTopics(
-                f"{found['topic']} has {len(found['partitions'])} partitions, "
-                f"HOOKFOLD_PARTITIONS is {settings.partitions}"
-            )
+    for name, count in counts.items():
+        if count != settings.partitions:
+            raise WrongTopics(f"{name} has {count} partitions, HOOKFOLD_PARTITIONS is {settings.partitions}")
     return ""
 
 

@@ -20,6 +20,8 @@ from streams.lane.health import Health
 from streams.lane.log import Log
 
 SERVICE = "egress"
+#: Nobody waits for a result as for a delivery: results of a moment share a transaction.
+LINGER_MS = 100
 
 
 async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -> None:
@@ -45,6 +47,7 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
                     settings, dispatcher, view, Turns(log, TopicPartition(settings.topic(topics.ORDERING), number))
                 ),
                 health,
+                linger_ms=LINGER_MS,
             )
             try:
                 await group.run(stop)

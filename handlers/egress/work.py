@@ -43,6 +43,7 @@ class EgressWork:
 
     def __init__(self, settings: EgressSettings, dispatcher: Dispatcher, view: EndpointView, turns: Turns) -> None:
         self.notify: Callable[[], None] = lambda: None
+        self.hurry: Callable[[], None] = lambda: None
         self.is_sure: Callable[[], bool] = lambda: False
         self._settings = settings
         self._dispatcher = dispatcher
@@ -191,6 +192,8 @@ class EgressWork:
         if self._held.pop((item.place, item.offset), None) is not item:
             return
         self._posted += posted
+        if self._posted >= MAX_UNCOMMITTED // 2:  # the other half is for what ends while this is written
+            self.hurry()
         if item.delivery.order_place is None:
             self._done.append(Done(item.place, item.offset, made, posted=posted))
         else:

@@ -47,6 +47,7 @@ class DelayerWork:
 
     def __init__(self, settings: DelayerSettings) -> None:
         self.notify: Callable[[], None] = lambda: None
+        self.hurry: Callable[[], None] = lambda: None
         self.is_sure: Callable[[], bool] = lambda: False
         self._tiers_ms = settings.tiers_ms
         self._lengths_ms = {settings.topic(topics.RETRIES + name): ms for name, ms in settings.tiers_ms.items()}

@@ -1,10 +1,10 @@
-"""Time limits that hold, also where the library underneath swallows a cancellation."""
+"""Time limits that hold, also where a library swallows a cancellation; and questions that are asked once for all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 _Result = TypeVar("_Result")
 
@@ -25,6 +25,21 @@ async def within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:
         if not task.done():
             task.add_done_callback(_forget)
             task.cancel()
+
+
+class Joined(Generic[_Result]):
+    """A question that many may have at a time: who comes while it is asked gets the same answer, or error."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, _Result]]) -> None:
+        self._ask = ask
+        self._task: asyncio.Task[_Result] | None = None
+
+    async def answer(self) -> _Result:
+        """What `ask` returns or raises."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._ask())
+            self._task.add_done_callback(_forget)
+        return await asyncio.shield(self._task)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -6,18 +6,21 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
-from streams.lane import connections
+from streams.lane import connections, private
 
 logger = logging.getLogger(__name__)
 
 POLL_MS = 100
+#: A fetch is answered as soon as there is anything, but it does not look for what is wanted again meanwhile.
+IDLE_FETCH_MS = 1_000
+PAUSED_FETCH_MS = 100
 #: A reader's own changes must not wait for its next poll to be seen.
 SOON_MS = 20
 
@@ -40,10 +43,12 @@ class Subscriber(Protocol):
 
 @dataclass(eq=False)
 class _Followed:
-    """One time that a partition is followed; `position` is what has been handed over."""
+    """One time that a partition is followed; `position`: up to it all has been handed over."""
 
     subscriber: Subscriber
     position: int
+    state: Any = None
+    paused: bool = False
 
 
 class Follower:
@@ -99,7 +104,7 @@ class Follower:
                 self._balance(consumer)
                 fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._poll_records)
                 if not self._stale:
-                    await self._hand_over(consumer, fetched)
+                    self._hand_over(fetched)
             except OffsetOutOfRangeError as problem:
                 self._lose(problem.args[0] if problem.args else {})
             except KafkaError as problem:
@@ -111,32 +116,32 @@ class Follower:
         consumer.assign(list(self._followed))
         for place, followed in self._followed.items():
             consumer.seek(place, followed.position)
+            followed.state, followed.paused = private.state_of(consumer, place), False
         self._assigned = dict(self._followed)
 
     def _balance(self, consumer: AIOKafkaConsumer) -> None:
         """Pause what nobody wants more of, resume the others."""
-        paused = consumer.paused()
+        any_paused = False
         for place, followed in self._assigned.items():
             wanted = followed.subscriber.wants(place)
-            if wanted and place in paused:
-                consumer.resume(place)
-            elif not wanted and place not in paused:
-                consumer.pause(place)
+            if wanted is followed.paused:
+                followed.paused = not wanted
+                if wanted:
+                    consumer.resume(place)
+                else:
+                    consumer.pause(place)
+            any_paused = any_paused or not wanted
+        private.fetch_for(consumer, PAUSED_FETCH_MS if any_paused else IDLE_FETCH_MS)
 
-    async def _hand_over(
-        self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
-    ) -> None:
+    def _hand_over(self, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> None:
         for place, followed in self._assigned.items():
-            try:
-                position = await consumer.position(place)
-            except IllegalStateError:
-                return
+            position = private.position_of(followed.state)
+            if position is None or position <= followed.position:
+                continue
             if self._followed.get(place) is not followed:
                 continue  # followed anew since this fetch: it starts from an offset of its own
-            records = fetched.get(place, [])
-            if records or position > followed.position:
-                followed.position = position
-                followed.subscriber.fed(place, records, position)
+            followed.position = position
+            followed.subscriber.fed(place, fetched.get(place, ()), position)
 
     def _lose(self, offsets: Mapping[TopicPartition, int]) -> None:
         for place, offset in offsets.items():

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from schemas.settings import Settings
+from streams.core.pacing import Pacer, Patience
 from streams.lane import connections, private
 from streams.lane.follower import Follower
 from streams.lane.health import Health
@@ -47,7 +48,9 @@ class LaneGroup(ConsumerRebalanceListener):
         *,
         fetch_bytes: int = 1_048_576,
         poll_records: int = 500,
+        linger_ms: int = 0,
     ) -> None:
+        """`linger_ms`: see `Patience`."""
         self.lanes: dict[int, Lane] = {}
         self._settings = settings
         self._service = service
@@ -56,6 +59,7 @@ class LaneGroup(ConsumerRebalanceListener):
         self._health = health
         self._log = Log(settings)
         self._follower = Follower(settings, fetch_bytes=fetch_bytes, poll_records=poll_records)
+        self._pacer = Pacer(Patience(settings.commit_interval_ms, linger_ms))
         self._consumer: AIOKafkaConsumer | None = None
         self._owned: frozenset[int] = frozenset()
         self._closing: set[int] = set()
@@ -127,6 +131,7 @@ class LaneGroup(ConsumerRebalanceListener):
             self._log,
             self._health,
             self._follower,
+            self._pacer,
             self._is_awake,
         )
 

@@ -1,21 +1,26 @@
-"""One partition's lane: it fences, reads what is committed, and then commits the work's batches on an interval."""
+"""One partition's lane: it fences, reads what is committed, and then commits the work's batches in its turn."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
+from streams import metrics
+from streams.core.pacing import Pacer
 from streams.lane import clock
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Committed, Log, MissingTopics, Truncated
 from streams.lane.offset_fetch import Unstable
-from streams.lane.transactor import Disconnected, Fenced, Transactor
+from streams.lane.outputs import Batch
+from streams.lane.transactor import Disconnected, Transactor
 from streams.lane.work import Work
+from streams.lane.writer import Fenced
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +51,7 @@ class Lane:
         log: Log,
         health: Health,
         follower: Follower,
+        pacer: Pacer,
         is_awake: Callable[[], bool] = lambda: True,
     ) -> None:
         self.number = number
@@ -58,16 +64,21 @@ class Lane:
         self._log = log
         self._health = health
         self._follower = follower
+        self._pacer = pacer
         self._condition = f"lane-{number}"
         self._wake = asyncio.Event()
         #: No more is fed; and, when what was under way has ended, no more is to come.
         self._stopping = False
+        self._stopped = asyncio.Event()
+        #: Also set when it is to stop.
+        self._at_once = asyncio.Event()
         self._drained = False
         self._fresh = True
         self._progress = (-1, 0.0)
         self._doubted = False
         self._lost = False
         work.notify = self._wake.set
+        work.hurry = self._at_once.set
         work.is_sure = lambda: self.open and is_awake()
         health.unready(self._condition, f"partition {number} is being opened")
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._group}-{number}")
@@ -99,6 +110,8 @@ class Lane:
     async def close(self, drain_s: float) -> None:
         """Take nothing more, give work under way its time, commit what is done, let go."""
         self._stopping = True
+        self._stopped.set()
+        self._at_once.set()
         if self.open:
             await self.work.drain(drain_s)
             self._drained = True
@@ -128,7 +141,8 @@ class Lane:
             try:
                 await self._open()
                 broken_pause_s = REOPEN_PAUSE_S
-                await self._commit()
+                with metrics.LANES.track_inprogress():
+                    await self._commit()
             except Fenced:
                 logger.warning("lane.fenced group=%s partition=%d", self._group, self.number)
                 self._fresh, pause_s = True, FENCE_PAUSE_S
@@ -151,7 +165,7 @@ class Lane:
             if self._stopping:
                 return
             self._health.unready(self._condition, f"partition {self.number} is being opened again")
-            await self._sleep(pause_s)
+            await _wait(self._stopped, pause_s)
             if self._stopping:
                 return
 
@@ -203,14 +217,14 @@ class Lane:
         return Committed(first)
 
     async def _commit(self) -> None:
-        interval_s = self._settings.commit_interval_ms / 1000
         loop = asyncio.get_running_loop()
-        last = 0.0
+        ended_s = float("-inf")
         while True:
             if not self._drained:
                 await self._wake.wait()
-                # At once when idle; under load the transaction is what costs, so that it waits for company.
-                await self._sleep(last + interval_s - loop.time())
+                now_s = loop.time()
+                with metrics.TURN_S.time():
+                    await _wait(self._at_once, self._pacer.turn(now_s, ended_s) - now_s)
             self._wake.clear()
             if self._doubted:
                 raise Fenced(f"partition {self.number}: asleep for longer than the session")
@@ -218,14 +232,35 @@ class Lane:
                 raise Truncated("the next offset of an input is not in the log")
             batch = await self.work.collect()
             if batch is not None:
-                await self._transactor.commit(batch)
+                began_s = loop.time()
+                await self._write(batch)
                 self._health.kafka_answered()
-                last = loop.time()
+                ended_s = loop.time()
+                self._pacer.ended(ended_s, len(batch.outputs), ended_s - began_s)
+                if not self._stopping:
+                    self._at_once.clear()
                 self.work.settled(batch)
             elif self._drained:
                 return
+            else:
+                self._pacer.unused(loop.time())
 
-    async def _sleep(self, seconds: float) -> None:
-        until = asyncio.get_running_loop().time() + seconds
-        while not self._stopping and (left := until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(left, 0.1))
+    async def _write(self, batch: Batch) -> None:
+        end = "failed"
+        try:
+            with metrics.TRANSACTION_S.time():
+                await self._transactor.commit(batch)
+            end = "committed"
+        except Fenced:
+            end = "fenced"
+            raise
+        finally:
+            metrics.TRANSACTIONS.labels(end).inc()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Return when it is set, or after so many seconds."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()

@@ -16,7 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from schemas.settings import Settings
 from streams import provisioning
 from streams.lane import connections, offset_fetch
-from streams.lane.bounded import within
+from streams.lane.bounded import Joined, within
 from streams.lane.health import Health
 from streams.lane.offset_fetch import NotTold, OffsetFetch
 from streams.provisioning import WrongTopics
@@ -63,6 +63,9 @@ class Log:
         self._limits: Mapping[str, int] = {}
         self._limits_read = 0.0
         self._topics_checked = float("-inf")
+        # All lanes of a process open at a time.
+        self._topics = Joined(self._look_for_topics)
+        self._records = Joined(self._ask_limits)
 
     async def start(self) -> None:
         """Connect. Raises aiokafka's errors where Kafka does not answer."""
@@ -104,12 +107,15 @@ class Log:
 
     async def limits(self) -> Mapping[str, int]:
         """The largest record (`max.message.bytes`) of each topic without prefix; asked at most once a minute."""
+        if asyncio.get_running_loop().time() - self._limits_read > LIMITS_AGE_S or not self._limits:
+            await self._records.answer()
+        return self._limits
+
+    async def _ask_limits(self) -> None:
         assert self._admin is not None
         now = asyncio.get_running_loop().time()
-        if now - self._limits_read > LIMITS_AGE_S or not self._limits:
-            asked = provisioning.record_limits(self._admin, self._settings)
-            self._limits, self._limits_read = await within(REQUEST_TIMEOUT_S, asked), now
-        return self._limits
+        self._limits = await within(REQUEST_TIMEOUT_S, provisioning.record_limits(self._admin, self._settings))
+        self._limits_read = now
 
     async def listen(self, health: Health) -> None:
         """Ask Kafka for the topics now and then, for ever: an idle feed cannot tell silence from absence.
@@ -135,14 +141,15 @@ class Log:
 
         What was found well less than `age_s` ago is not looked at again.
         """
+        if asyncio.get_running_loop().time() - self._topics_checked > age_s:
+            await self._topics.answer()
+
+    async def _look_for_topics(self) -> None:
         assert self._admin is not None
         now = asyncio.get_running_loop().time()
-        if now - self._topics_checked > age_s:
-            asked = provisioning.missing_topics(self._admin, self._settings)
-            missing = await within(REQUEST_TIMEOUT_S, asked)
-            if missing:
-                raise MissingTopics(missing)
-            self._topics_checked = now
+        if missing := await within(REQUEST_TIMEOUT_S, provisioning.missing_topics(self._admin, self._settings)):
+            raise MissingTopics(missing)
+        self._topics_checked = now
 
     async def cluster(self) -> str:
         """The id of the Kafka cluster."""

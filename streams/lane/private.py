@@ -5,11 +5,18 @@ aiokafka is pinned to an exact version because of these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
+
+#: Kafka's code for a topic that is not there.
+UNKNOWN_TOPIC = 3
 
 #: Module, class and attribute.
 NAMES = (
@@ -23,11 +30,25 @@ NAMES = (
 #: Instance attributes, set in constructors.
 ATTRIBUTES = (
     ("aiokafka", "AIOKafkaConsumer", "_coordinator"),
+    ("aiokafka", "AIOKafkaConsumer", "_subscription"),
+    ("aiokafka", "AIOKafkaConsumer", "_fetcher"),
+    ("aiokafka.consumer.fetcher", "Fetcher", "_fetch_max_wait_ms"),
+    ("aiokafka.consumer.fetcher", "Fetcher", "_fetcher_timeout"),
+    ("aiokafka.consumer.subscription_state", "TopicPartitionState", "_position"),
     ("aiokafka.consumer.group_coordinator", "GroupCoordinator", "_group_instance_id"),
     ("aiokafka", "AIOKafkaProducer", "_sender"),
     ("aiokafka", "AIOKafkaProducer", "_txn_manager"),
     ("aiokafka.client", "AIOKafkaClient", "_conns"),
 )
+
+
+async def partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
+    """How many partitions each of these topics has, those left out that do not exist. None is made by asking.
+
+    The admin client itself would ask for every topic of the cluster, again and again.
+    """
+    answer: Any = await admin._send_request(MetadataRequest(list(names), allow_auto_topic_creation=False))
+    return {name: len(partitions) for code, name, _, partitions in answer.topics if code != UNKNOWN_TOPIC}
 
 
 def rejoin(consumer: AIOKafkaConsumer) -> None:
@@ -42,6 +63,24 @@ def leave_when_stopped(consumer: AIOKafkaConsumer) -> None:
         coordinator._group_instance_id = None
 
 
+def state_of(consumer: AIOKafkaConsumer, place: TopicPartition) -> Any:
+    """What the consumer knows of an assigned partition, until the next assignment."""
+    return consumer._subscription.subscription.assignment.state_value(place)
+
+
+def position_of(state: Any) -> int | None:
+    """The next offset that the consumer will hand out. To ask the consumer for each takes longer than all else."""
+    position: int | None = state._position
+    return position
+
+
+def fetch_for(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
+    """Let the next fetch wait so long where there is nothing, and the consumer's own look-round as well."""
+    if (fetcher := consumer._fetcher) is not None:
+        fetcher._fetch_max_wait_ms = wait_ms
+        fetcher._fetcher_timeout = wait_ms / 1_000
+
+
 def add_to_transaction(producer: AIOKafkaProducer, place: TopicPartition) -> None:
     """Have the end of the producer's transaction written to a partition to which it writes no record."""
     producer._txn_manager.maybe_add_partition_to_txn(place)
@@ -52,9 +91,9 @@ def record_batch(max_bytes: int) -> BatchBuilder:
     return BatchBuilder(max_bytes, 0)
 
 
-def connections_of(producer: AIOKafkaProducer) -> tuple[Any, ...]:
-    """The producer's connections to brokers as they are now, without the one it began with."""
-    return tuple(made for (node, _), made in producer.client._conns.items() if node != "bootstrap")
+def connections_of(client: AIOKafkaClient) -> tuple[Any, ...]:
+    """The client's connections to brokers as they are now, without the one it began with."""
+    return tuple(made for (node, _), made in client._conns.items() if node != "bootstrap")
 
 
 def are_open(connections: tuple[Any, ...]) -> bool:

@@ -20,6 +20,8 @@ class Work(Protocol):
 
     #: Set by the lane: call it when there is something to commit.
     notify: Callable[[], None]
+    #: Set by the lane: call it when there is so much to commit that it should not wait for its turn.
+    hurry: Callable[[], None]
     #: Set by the lane: False while it does not know that the partition is still its own.
     is_sure: Callable[[], bool]
 

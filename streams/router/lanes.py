@@ -9,6 +9,7 @@ from typing import Any
 
 from schemas.settings import RouterSettings
 from streams.core.outputs import Source
+from streams.core.pacing import Pacer, Patience
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.lane import Lane
@@ -33,6 +34,7 @@ class Lanes:
         self._health = health
         self._log = log
         self._follower = follower
+        self._pacer = Pacer(Patience(settings.commit_interval_ms))
         self._owning = asyncio.Lock()
 
     def keepers(self) -> dict[int, Keeper]:
@@ -63,7 +65,8 @@ class Lanes:
             for number in sorted(wanted - set(self.open)):
                 work = RouterWork(self._settings, number, self._log, lambda: self.heard, lambda: self.apart)
                 inputs = [work.events, work.changes]
-                lane = Lane(self._settings, SERVICE, number, inputs, work, self._log, self._health, self._follower)
+                shared = (self._log, self._health, self._follower, self._pacer)
+                lane = Lane(self._settings, SERVICE, number, inputs, work, *shared)
                 self.open[number] = (lane, work)
         logger.info("group.assigned group=%s partitions=%s", self._settings.group(SERVICE), sorted(wanted))
 

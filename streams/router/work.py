@@ -59,6 +59,7 @@ class RouterWork:
     ) -> None:
         """`heard`: when the process last got any hint; `is_apart`: true while it cannot get any."""
         self.notify: Callable[[], None] = lambda: None
+        self.hurry: Callable[[], None] = lambda: None
         self.is_sure: Callable[[], bool] = lambda: False
         self.partition = partition
         self.events = TopicPartition(settings.topic(topics.EVENTS), partition)

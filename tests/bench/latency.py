@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 
-from tests.bench import offering, system
+from tests.bench import hops, offering, system
 from tests.bench.receiving import receiving
 from tests.bench.steady import Steady
 from tests.bench.tallying import tallying
@@ -26,22 +26,27 @@ async def run() -> bool:
         async with (
             system.running() as stack,
             tallying(stack) as tally,
+            hops.following(stack) as followed,
             system.producing(stack, linger_ms=0) as producer,
         ):
-            load = Steady(producer, ENDPOINTS, RATE)
+            load, lanes = Steady(producer, ENDPOINTS, RATE), hops.Lanes(stack)
             await load.register(receiver)
             await asyncio.sleep(3.0)
             async with load.sending():
                 await asyncio.sleep(WARM_S)
+                await lanes.begin()
                 began, before = time.time(), stack.cpu_s()
                 await asyncio.sleep(LENGTH_S)
                 ended, spent = time.time(), stack.cpu_s() - before
+                await lanes.show(round(LENGTH_S * RATE))
             await asyncio.sleep(offering.LATE_S)
             arrivals, rss = await receiver.arrivals(), stack.rss()
     print(f"latency, {RATE:.0f} events/s to {len(ENDPOINTS)} endpoints for {LENGTH_S:.0f} s")
     waits = load.waits(arrivals, began, ended)
     offering.Figures(spent, rss, ended - began, len(waits), system.load_average()).show()
-    offering.show_times(load.sent_s, tally, [one for one in arrivals if began <= one.sent_s < ended])
+    measured = [one for one in arrivals if began <= one.sent_s < ended]
+    offering.show_times(load.sent_s, tally, measured)
+    followed.show(load.sent_s, measured)
     p50, p99 = (system.percentile([wait * 1_000 for wait in waits], share) for share in (0.5, 0.99))
     met = p50 <= GOALS_MS[0] and p99 <= GOALS_MS[1]
     goals = "p50 {:.0f}, p99 {:.0f} ms".format(*GOALS_MS)

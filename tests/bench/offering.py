@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from tests.bench import system
+from tests.bench import hops, system
 from tests.bench.receiver import Arrival
 from tests.bench.receiving import Receiver, receiving
 from tests.bench.system import PREFIX, System
@@ -171,8 +171,11 @@ async def run(title: str, offer: Offer, way: Way | None = None) -> tuple[Figures
             system.producing(stack) as producer,
         ):
             await offer.register(stack, producer, receiver, "https" if way.certificate else "http")
+            lanes = hops.Lanes(stack)
+            await lanes.begin()
             offering = asyncio.create_task(offer.publish(producer))
             figures = await measured(stack, tally, offer.deliveries)
+            await lanes.show(offer.deliveries)
             await offering
             await asyncio.sleep(LATE_S)
             opened = await stack.total("egress", "hookfold_connections_opened_total")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from streams.lane.bounded import within
+from streams.lane.bounded import Joined, within
 
 
 async def stubborn(seconds: float) -> str:
@@ -47,3 +47,24 @@ async def test_a_cancellation_that_the_library_lets_out_is_no_cancellation_of_th
 
     with pytest.raises(TimeoutError):
         await within(1.0, lets_out())
+
+
+async def test_who_asks_while_a_question_is_under_way_shares_its_answer_or_error_and_the_next_asks_anew() -> None:
+    asked: list[int] = []
+
+    async def ask() -> int:
+        asked.append(len(asked))
+        await asyncio.sleep(0)
+        if len(asked) == 2:
+            raise ValueError("no")
+        return len(asked)
+
+    question = Joined(ask)
+    assert await asyncio.gather(*(question.answer() for _ in range(3))) == [1, 1, 1]
+    told = await asyncio.gather(*(question.answer() for _ in range(2)), return_exceptions=True)
+    assert [type(one) for one in told] == [ValueError, ValueError]
+    impatient = asyncio.create_task(question.answer())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await question.answer() == 3
+    assert len(asked) == 3

@@ -12,6 +12,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from schemas import topics
 from schemas.settings import Settings
 from streams import provisioning
+from streams.core.outputs import Output
 from streams.lane.group import LaneGroup, Stalled
 from streams.lane.health import Health
 from streams.lane.log import Committed
@@ -25,6 +26,7 @@ class Noting:
 
     def __init__(self, member: str, number: int, notes: list[tuple[str, str, int]], still: bool = False) -> None:
         self.notify: Callable[[], None] = lambda: None
+        self.hurry: Callable[[], None] = lambda: None
         self.is_sure: Callable[[], bool] = lambda: False
         self.fed_at: list[float] = []
         self._member = member
@@ -145,3 +147,43 @@ async def test_a_lane_that_stands_still_is_told_and_ends_its_process(settings: S
     await until(lambda: any("moves nothing" in reason for reason in member.health.reasons().values()))
     with pytest.raises(Stalled, match="moved nothing for"):
         await asyncio.wait_for(member.running, 20)
+
+
+class Eager(Noting):
+    """Work with one result to commit whenever it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__("eager", 0, [])
+        self.due = False
+        self.committed_at: list[float] = []
+
+    async def collect(self) -> Batch | None:
+        due, self.due = self.due, False
+        return Batch([Output(topics.RESULTS, b"t/e", b"{}", partition=0)], {}) if due else None
+
+    def settled(self, batch: Batch) -> None:
+        self.committed_at.append(time.monotonic())
+
+
+async def test_what_lingers_is_committed_at_once_when_it_is_in_a_hurry_or_the_lane_stops(settings: Settings) -> None:
+    patient = settings.model_copy(update={"commit_interval_ms": 5_000})
+    works: dict[int, Eager] = {}
+    group = LaneGroup(
+        patient, "egress", [topics.DELIVERIES], lambda number: works.setdefault(number, Eager()), Health(),
+        linger_ms=5_000,
+    )  # fmt: skip
+    stop = asyncio.Event()
+    running = asyncio.create_task(group.run(stop))
+    await until(lambda: len(group.lanes) == PARTITIONS and all(lane.open for lane in group.lanes.values()))
+    hurried, lingering, *_ = works.values()
+    asked_at = time.monotonic()
+    for work in (hurried, lingering):
+        work.due = True
+        work.notify()
+    hurried.hurry()
+    await until(lambda: bool(hurried.committed_at))
+    assert hurried.committed_at[0] - asked_at < 3
+    assert not lingering.committed_at
+    stop.set()
+    await running
+    assert lingering.committed_at[0] - asked_at < 4.5

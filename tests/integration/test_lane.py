@@ -12,11 +12,22 @@ from schemas import topics
 from schemas.settings import Settings
 from streams import provisioning
 from streams.core.outputs import Output
-from streams.lane import offset_fetch, private
+from streams.lane import connections, offset_fetch, transactions
 from streams.lane.log import Committed, Log
 from streams.lane.offset_fetch import NotTold, Response7, Unstable
 from streams.lane.outputs import Batch
-from streams.lane.transactor import Broken, Disconnected, Fenced, Transactor
+from streams.lane.producing import Producing
+from streams.lane.transactions import Transactions
+from streams.lane.transactor import Disconnected, Transactor
+from streams.lane.writer import Broken, Fenced
+
+
+@pytest.fixture(params=[Transactions, Producing], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
+    """How transactions are written: as this Kafka can take them, or as older ones do."""
+    if request.param is Producing:
+        monkeypatch.setattr(transactions, "LEVEL", 99)
+    return request.param  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -102,19 +113,37 @@ async def test_a_transaction_with_one_record_that_is_too_large_writes_nothing(se
     assert await values(log, place(settings), 1) == [b"after"]
 
 
-async def test_the_high_watermark_counts_an_open_transaction_and_the_stable_end_does_not(
+async def test_more_than_one_batch_holds_is_written_in_order_over_several_partitions(
     settings: Settings, log: Log
 ) -> None:
     lane = Transactor(settings, settings.group("x-0"), settings.group("x"))
     await lane.open()
-    assert lane._producer is not None
-    await lane._producer.begin_transaction()
-    await (await lane._producer.send(settings.topic(topics.RESULTS), b"open", partition=0))
+    # Random bytes: two fit a batch, and it takes several of them.
+    made = [Output(topics.RESULTS, b"k", os.urandom(300_000), partition=at % 2) for at in range(14)]
+    for before in (0, 1):
+        batch = Batch(made, {place(settings, topics.EVENTS): OffsetAndMetadata(before + 1, "")})
+        await lane.commit(batch)
+        starts = [7 * before + before] * 2  # the first transaction's end takes an offset
+        assert batch.written == [starts[at % 2] + at // 2 for at in range(14)]
+    await lane.close()
+    for partition in (0, 1):
+        where = TopicPartition(settings.topic(topics.RESULTS), partition)
+        assert await values(log, where, 14) == [output.value for output in made if output.partition == partition] * 2
+    await committed(log, settings, 2)
+
+
+async def test_the_high_watermark_counts_an_open_transaction_and_the_stable_end_does_not(
+    settings: Settings, log: Log
+) -> None:
+    producer = connections.transactional_producer(settings, settings.group("x-0"))
+    await producer.start()
+    await producer.begin_transaction()
+    await (await producer.send(settings.topic(topics.RESULTS), b"open", partition=0))
     assert await log.high_watermark(place(settings)) == 1
     assert (await log.stable_ends([place(settings)]))[place(settings)] == 0
-    await lane._producer.commit_transaction()
+    await producer.commit_transaction()
     assert await values(log, place(settings), 1) == [b"open"]
-    await lane.close()
+    await producer.stop()
 
 
 async def test_offsets_of_a_transaction_without_an_end_are_seen_and_the_end_can_be_written(
@@ -124,16 +153,20 @@ async def test_offsets_of_a_transaction_without_an_end_are_seen_and_the_end_can_
     where = place(settings, topics.DELIVERIES)
     await lane.open()
     await lane.commit(Batch(outputs(b"1"), {where: OffsetAndMetadata(5, "")}))
-    assert lane._producer is not None
-    await lane._producer.begin_transaction()
-    await (await lane._producer.send(settings.topic(topics.RESULTS), b"2", partition=0))
-    await lane._producer.send_offsets_to_transaction({where: OffsetAndMetadata(6, "AQ==")}, settings.group("egress"))
+    await lane.close()
+    hanging = Producing(settings, settings.group("egress-0"), settings.group("egress"))
+    await hanging.open()
+    producer = hanging._producer
+    await producer.begin_transaction()
+    await (await producer.send(settings.topic(topics.RESULTS), b"2", partition=0))
+    await producer.send_offsets_to_transaction({where: OffsetAndMetadata(6, "AQ==")}, settings.group("egress"))
     with pytest.raises(Unstable):
         await log.committed(settings.group("egress"), [where], stable=True)
     assert (await log.committed(settings.group("egress"), [where]))[where].offset == 5
     # As after a broker's stop: this transaction is nobody's any more, and the next of the same id ends it.
-    lane._producer.begin_transaction = _begun  # type: ignore[method-assign]
-    await lane.complete_hanging(0)
+    producer.begin_transaction = _begun  # type: ignore[method-assign]
+    await lane.complete(hanging, 0)
+    await hanging.close()
     assert await values(log, place(settings), 2) == [b"1", b"2"]
     async with asyncio.timeout(10):
         while True:
@@ -143,7 +176,6 @@ async def test_offsets_of_a_transaction_without_an_end_are_seen_and_the_end_can_
             except Unstable:
                 await asyncio.sleep(0.05)
     assert found[where] == Committed(6, "AQ==")
-    await lane.close()
 
 
 async def _begun() -> None:
@@ -166,14 +198,15 @@ async def test_a_coordinator_that_says_nothing_is_not_taken_for_one_that_knows_o
 
 
 async def test_after_a_lost_connection_nothing_is_written_before_the_lane_has_opened_again(
-    settings: Settings, log: Log
+    settings: Settings, log: Log, way: type
 ) -> None:
     lane = Transactor(settings, settings.group("x-0"), settings.group("x"))
     await lane.open()
     for number in range(3):
         await lane.commit(Batch(outputs(b"%d" % number), {}))
-    assert lane._producer is not None
-    for connection in private.connections_of(lane._producer):
+    assert isinstance(lane._writer, way)
+    assert lane._writer._connections
+    for connection in lane._writer._connections:
         connection.close()
     with pytest.raises(Disconnected):
         await lane.commit(Batch(outputs(b"3"), {}))

@@ -1,12 +1,13 @@
 """Topics are made as the map says, and what differs is told, not changed."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v4
 
 from schemas.settings import Settings
-from schemas.topics import topic_map
 from streams import provisioning
 
 
@@ -43,10 +44,10 @@ async def test_a_topic_that_is_told_without_partitions_is_waited_for(kafka: str,
     class Admin:
         """What Kafka tells in the moment in which a topic is made."""
 
-        async def list_topics(self) -> list[str]:
-            return [settings.topic(topic.name) for topic in topic_map(settings.tiers_ms)]
-
-        async def describe_topics(self, names: list[str]) -> list[dict[str, object]]:
-            return [{"topic": name, "partitions": [] if name.endswith(".events") else [1, 2]} for name in names]
+        async def _send_request(self, asked: MetadataRequest) -> SimpleNamespace:
+            names = asked.build(MetadataRequest_v4).topics
+            return SimpleNamespace(
+                topics=[(0, name, False, [] if name.endswith(".events") else [1, 2]) for name in names]
+            )
 
     assert await provisioning.missing_topics(Admin(), settings) == f"topics have no partitions yet: {prefix}events"

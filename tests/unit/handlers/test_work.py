@@ -71,6 +71,22 @@ async def test_what_is_put_off_holds_up_no_attempt_and_what_was_posted_does(
     assert work.may_start()
 
 
+async def test_what_was_posted_is_committed_at_once_before_it_holds_anything_up(
+    held: tuple[EgressWork, list[Item]],
+) -> None:
+    work, items = held
+    hurried: list[int] = []
+    work.hurry = lambda: hurried.append(len(items))
+    for _ in range(3_000):
+        work.put_off(items.pop(), 60_000, "breaker")
+    for _ in range(works.MAX_UNCOMMITTED // 2 - 1):
+        work.finish(items.pop(), [Output("results", b"t/e", b"{}")], posted=True)
+    assert not hurried
+    work.finish(items.pop(), [Output("results", b"t/e", b"{}")], posted=True)
+    assert hurried
+    assert work.may_start()
+
+
 async def test_a_herd_that_comes_due_is_not_read_faster_than_it_is_written(held: tuple[EgressWork, list[Item]]) -> None:
     work, items = held
     for _ in range(works.MAX_DONE):
