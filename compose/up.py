@@ -18,7 +18,7 @@ import click
 
 from compose import secrets
 from compose.kafka import LocalKafka
-from compose.supervisor import Supervisor
+from compose.supervisor import Supervisor, one_each
 from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from streams import provisioning
 
@@ -96,7 +96,7 @@ async def _up(
     for difference in provisioned.differences:
         say(f"differs: {difference}")
     more = {} if gateway.api_secrets else {"HOOKFOLD_API_SECRET": secrets.make_secret(gateway.data_dir)}
-    supervisor = Supervisor(SERVICES, stack_env(router.kafka, more), say, broker=broker)
+    supervisor = Supervisor(one_each(SERVICES), stack_env(router.kafka, more), say, broker=broker)
     supervisor.start()
     watching = asyncio.create_task(supervisor.watch(stop))
     ports = {

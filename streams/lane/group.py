@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from schemas.settings import Settings
+from streams import metrics
 from streams.lane import connections, private
 from streams.lane.follower import Follower
 from streams.lane.health import Health
@@ -64,6 +65,7 @@ class LaneGroup(ConsumerRebalanceListener):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take part until `stop` is set, then drain, commit and leave. Raises `Stalled` or `WrongTopics`."""
+        metrics.LANES.set_function(lambda: sum(lane.open for lane in self.lanes.values()))
         await self._log.start()
         await self._follower.start()
         assignor = LaneAssignor(self._topics, self._settings.partitions, lambda: {*self.lanes, *self._closing})
