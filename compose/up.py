@@ -65,7 +65,7 @@ async def wait_ready(ports: Mapping[str, int], stop: asyncio.Event) -> bool:
     waiting = set(ports)
     while waiting and not stop.is_set() and asyncio.get_running_loop().time() < until:
         for name in sorted(waiting):
-            if await asyncio.to_thread(_is_ready, ports[name]):
+            if await asyncio.to_thread(is_ready, ports[name]):
                 waiting.discard(name)
         await asyncio.sleep(0.1)
     return not waiting
@@ -122,7 +122,8 @@ async def _up(
         sys.stderr.flush()
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """What the /readyz at this port says; False where nobody answers within 2 s."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
             return bool(answer.status == 200)

@@ -12,6 +12,9 @@ REREAD = Counter("hookfold_events_reread_total", "Event records read again becau
 TRANSACTIONS = Counter("hookfold_transactions_total", "Transactions, by how they ended", ["end"])
 LANES = Gauge("hookfold_lanes_open", "Partitions whose lane is open in this process")
 
+#: router, of its partitions; egress, of all
+ENDPOINTS = Gauge("hookfold_endpoints", "Endpoints that this process knows, those included that are gone since lately")
+
 #: egress
 ATTEMPTS = Counter("hookfold_attempts_total", "Attempts, by verdict and kind of error", ["verdict", "error_kind"])
 LATENCY_S = Histogram(

@@ -59,6 +59,10 @@ class TenantIndex:
         self._everything: dict[str, str] = {}
         self._patterns: dict[str, frozenset[str]] = {}
 
+    def __len__(self) -> int:
+        """How many endpoints have a pattern."""
+        return len(self._patterns)
+
     def put(self, endpoint_id: str, patterns: Iterable[str]) -> None:
         """The endpoint has just these patterns from now on; with none it is forgotten."""
         wanted = frozenset(patterns)

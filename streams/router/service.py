@@ -42,6 +42,7 @@ async def serve(
     await follower.start()
     lanes = Lanes(settings, health, log, follower)
     metrics.LANES.set_function(lambda: len(lanes.keepers()))
+    metrics.ENDPOINTS.set_function(lambda: sum(map(len, lanes.keepers().values())))
     health.unready("rebalance", "waiting for partitions")
     app = make_app(settings, health, lanes)
     await give_way()

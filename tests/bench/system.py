@@ -68,6 +68,10 @@ class System:
             logs = (self.folder / f"{name}.log" for name in ports)
             raise RuntimeError("not ready: " + "\n".join(log.read_text()[-1_000:] for log in logs))
 
+    async def is_ready(self, service: str) -> bool:
+        """Whether all processes of a service say so just now."""
+        return all([await asyncio.to_thread(up.is_ready, one.port) for one in self.processes[service]])
+
     async def stop(self, service: str, keep: bool = True) -> None:
         """Stop a service; without `keep` its data directories are deleted."""
         for number, process in enumerate(self.processes.pop(service, [])):
