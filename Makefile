@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos stalls bench lock clean
+.PHONY: help install demo test check chaos stalls bench scale lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -40,6 +40,9 @@ stalls: $(STAMP) ## the longest wait of an event while processes come, go and cr
 
 bench: $(STAMP) ## measure, and verify what was measured (SCENARIO=saturated, replay, …: one of them)
 	$(BIN)/python -m tests.bench $(SCENARIO)
+
+scale: $(STAMP) ## measure as endpoints, retries and partitions grow to a million and 64 (PART=endpoints, retries, idle: one of them)
+	$(BIN)/python -m tests.bench.scale $(PART)
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv

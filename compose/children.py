@@ -6,6 +6,7 @@ import ctypes
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
@@ -32,13 +33,21 @@ def start(
 
 def stop(child: subprocess.Popen[bytes], timeout_s: float) -> int:
     """SIGTERM, then after `timeout_s` SIGKILL; the exit status."""
-    if child.poll() is None:
-        child.terminate()
+    return stop_all([child], timeout_s)[0]
+
+
+def stop_all(running: Sequence[subprocess.Popen[bytes]], timeout_s: float) -> list[int]:
+    """SIGTERM to all at once, then after `timeout_s` SIGKILL to those that are left; their exit statuses."""
+    until = time.monotonic() + timeout_s
+    for child in running:
+        if child.poll() is None:
+            child.terminate()
+    for child in running:
         try:
-            return child.wait(timeout_s)
+            child.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
-    return child.wait()
+    return [child.wait() for child in running]
 
 
 def _end_with_parent() -> None:

@@ -83,10 +83,22 @@ def asyncapi() -> None:
     click.echo(described.document(load(Settings)))
 
 
+_several = click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="How many processes of it: members of one group, behind one port, started again when they die.",
+)
+
+
 @main.command(cls=Command, model=RouterSettings)
-def router() -> None:
+@_several
+def router(workers: int) -> None:
     """Join events with subscriptions: events and changes in, deliveries out."""
     settings = load(RouterSettings)
+    if workers > 1:
+        _serve_all("router", workers, settings, settings.router_port)
     from handlers.pages import Pages
     from streams.router import service
 
@@ -96,9 +108,12 @@ def router() -> None:
 
 
 @main.command(cls=Command, model=EgressSettings)
-def egress() -> None:
+@_several
+def egress(workers: int) -> None:
     """Send deliveries: signed POSTs, results, retries and dead letters."""
     settings = load(EgressSettings)
+    if workers > 1:
+        _serve_all("egress", workers, settings, settings.egress_port)
     from handlers.egress import service
     from handlers.pages import Pages
 
@@ -107,9 +122,12 @@ def egress() -> None:
 
 
 @main.command(cls=Command, model=DelayerSettings)
-def delayer() -> None:
+@_several
+def delayer(workers: int) -> None:
     """Wait: retries in, due deliveries out."""
     settings = load(DelayerSettings)
+    if workers > 1:
+        _serve_all("delayer", workers, settings, settings.delayer_port)
     from handlers.pages import Pages
     from streams.delayer import service
 
@@ -161,6 +179,19 @@ def _serve(name: str, settings: Settings, pages: Pages, serve: Serve) -> NoRetur
     from streams.provisioning import WrongTopics
 
     sys.exit(process.run(process.main(name, serve, pages, WrongTopics, settings.drain_ms / 1000)))
+
+
+def _serve_all(name: str, count: int, settings: Settings, port: int) -> NoReturn:
+    from compose.supervisor import GivenUp
+    from compose.workers import Workers
+    from streams import process
+    from streams.provisioning import WrongTopics
+
+    if count > settings.partitions:
+        fail(f"--workers {count}: with {settings.partitions} partitions no more than that have work")
+    workers = Workers(name, count, settings, port)
+    main = process.main(f"{name}.workers", workers.serve, workers.pages, (WrongTopics, GivenUp), workers.stop_s)
+    sys.exit(process.run(main))
 
 
 def _guarded(run: Callable[[], int]) -> NoReturn:

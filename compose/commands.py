@@ -50,7 +50,7 @@ def load(model: type[_Model], **overrides: Any) -> _Model:
     loaded = given.load(model, **overrides)
     if isinstance(loaded, str):
         fail(loaded)
-    logs.set_up(loaded.log_level)
+    logs.set_up(loaded.log_level, loaded.instance)
     return loaded
 
 

@@ -23,7 +23,7 @@ from compose import up
 from compose.demo_view import DemoView
 from compose.kafka import LocalKafka
 from compose.receiver import Arrival, TrialReceiver
-from compose.supervisor import Supervisor
+from compose.supervisor import Supervisor, one_each
 from compose.tally import Tally
 from schemas.settings import RouterSettings
 from streams import provisioning
@@ -70,7 +70,9 @@ class Demo:
         arrivals: list[Arrival] = []
         endpoints = {f"{tenant}/{endpoint}": ", ".join(kinds) for tenant, endpoint, _, kinds in ENDPOINTS}
         view = DemoView(tally, endpoints, console)
-        supervisor = Supervisor(up.PIPELINE, self._env(ports), view.say, log_dir=self.folder, broker=self.broker)
+        supervisor = Supervisor(
+            one_each(up.PIPELINE), self._env(ports), view.say, log_dir=self.folder, broker=self.broker
+        )
         supervisor.start()
         watching = asyncio.create_task(supervisor.watch(stop))
         try:

@@ -37,11 +37,17 @@ class Repeats(logging.Filter):
         return True
 
 
-def set_up(level: str) -> None:
-    """Our own lines from `level` on; those of libraries from warnings on: they are many and seldom for an operator."""
+def set_up(level: str, name: str | None = None) -> None:
+    """Our own lines from `level` on; those of libraries from warnings on: they are many and seldom for an operator.
+
+    `name`: of this process among its like, in each of its lines, for several may write to one place.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Repeats())
-    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    who = "" if name is None else name.replace("%", "%%") + " "
+    handler.setFormatter(
+        logging.Formatter(f"%(asctime)s.%(msecs)03d %(levelname)-7s {who}%(message)s", "%Y-%m-%dT%H:%M:%S")
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -18,7 +18,7 @@ import click
 
 from compose import secrets
 from compose.kafka import LocalKafka
-from compose.supervisor import Supervisor
+from compose.supervisor import Supervisor, one_each
 from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from streams import provisioning
 
@@ -65,7 +65,7 @@ async def wait_ready(ports: Mapping[str, int], stop: asyncio.Event) -> bool:
     waiting = set(ports)
     while waiting and not stop.is_set() and asyncio.get_running_loop().time() < until:
         for name in sorted(waiting):
-            if await asyncio.to_thread(_is_ready, ports[name]):
+            if await asyncio.to_thread(is_ready, ports[name]):
                 waiting.discard(name)
         await asyncio.sleep(0.1)
     return not waiting
@@ -96,7 +96,7 @@ async def _up(
     for difference in provisioned.differences:
         say(f"differs: {difference}")
     more = {} if gateway.api_secrets else {"HOOKFOLD_API_SECRET": secrets.make_secret(gateway.data_dir)}
-    supervisor = Supervisor(SERVICES, stack_env(router.kafka, more), say, broker=broker)
+    supervisor = Supervisor(one_each(SERVICES), stack_env(router.kafka, more), say, broker=broker)
     supervisor.start()
     watching = asyncio.create_task(supervisor.watch(stop))
     ports = {
@@ -122,7 +122,8 @@ async def _up(
         sys.stderr.flush()
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """What the /readyz at this port says; False where nobody answers within 2 s."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
             return bool(answer.status == 200)

@@ -22,6 +22,9 @@ TURN_S = Histogram(
 )
 LANES = Gauge("hookfold_lanes_open", "Partitions whose lane is open in this process")
 
+#: router, of its partitions; egress, of all
+ENDPOINTS = Gauge("hookfold_endpoints", "Endpoints that this process knows, those included that are gone since lately")
+
 #: egress
 ATTEMPTS = Counter("hookfold_attempts_total", "Attempts, by verdict and kind of error", ["verdict", "error_kind"])
 LATENCY_S = Histogram(

@@ -47,7 +47,7 @@ async def main(
     name: str,
     serve: Serve,
     pages: Pages,
-    wrong: type[Exception],
+    wrong: type[Exception] | tuple[type[Exception], ...],
     drain_s: float,
 ) -> int:
     """Run `serve` until SIGTERM or SIGINT; the exit status. `wrong`: what only an operator can put right.

@@ -14,7 +14,7 @@ from handlers.egress.view import EndpointView
 from handlers.egress.work import EgressWork
 from schemas import topics
 from schemas.settings import EgressSettings
-from streams import provisioning
+from streams import metrics, provisioning
 from streams.lane.group import LaneGroup
 from streams.lane.health import Health
 from streams.lane.log import Log
@@ -31,6 +31,7 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
         return
     log = Log(settings)
     view = EndpointView(settings, log)
+    metrics.ENDPOINTS.set_function(lambda: len(view))
     await log.start()
     try:
         health.unready("view", "the endpoints are being read")

@@ -52,6 +52,9 @@ class EndpointView:
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     async def start(self) -> None:
         """Return when everything that is stable now has been read."""
         self._consumer = connections.reader(self._settings)

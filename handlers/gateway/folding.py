@@ -21,6 +21,8 @@ from streams.core.sealing import Keyring
 
 logger = logging.getLogger(__name__)
 
+#: Quotes within a JSON string are escaped, so that this is the field itself.
+_NO_HISTORY = b'"history":[]'
 _SOURCE_CHANGES = ("source.registered", "source.unregistered")
 
 
@@ -150,7 +152,7 @@ def _endpoint(record: Source, into: Fold) -> None:
         tenant,
         endpoint_id,
         known.current.state is State.GONE,
-        known.encode(),
+        record.value if _NO_HISTORY in record.value else known.encode(),
         record.partition,
         (known.partition, known.last_offset),
     )

@@ -9,6 +9,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_URL = 2_048
+#: Visible ASCII, but for the backslash.
+_URL = re.compile(r"[!-\[\]-~]*")
 _HOST = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*$")
 _NETLOC = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(:[0-9]*)?")
 _NUMBER = re.compile(r"^(0[xX][0-9a-fA-F]*|[0-9]+)$")
@@ -57,7 +59,7 @@ def refuse_url(url: str, *, allow_http: bool, allowed: Sequence[Network] = ()) -
     """Why an endpoint cannot have this URL, in one line; None when it can. A name is judged when it is resolved."""
     if len(url) > MAX_URL:
         return f"the url is longer than {MAX_URL} characters"
-    if any(ord(c) <= 32 or ord(c) >= 127 or c == "\\" for c in url):
+    if not _URL.fullmatch(url):
         return "the url has white space, control characters, a backslash or letters outside ASCII"
     try:
         parts = urlsplit(url)

@@ -6,7 +6,6 @@ but Hookfold's own events: those go to patterns that begin with their name.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from schemas.events import OWN_TYPES
 
@@ -43,12 +42,16 @@ def matches(pattern: str, event_type: str) -> bool:
     return all(segment in ("*", given) for segment, given in zip(wanted, found, strict=False))
 
 
-@dataclass(slots=True)
 class _Node:
-    children: dict[str, "_Node"] = field(default_factory=dict)
-    #: Endpoints whose pattern ends here / ends here with `**`, each with its pattern.
-    here: dict[str, str] = field(default_factory=dict)
-    below: dict[str, str] = field(default_factory=dict)
+    """Most nodes have one of the three, and there are a million of them."""
+
+    __slots__ = ("below", "children", "here")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] | None = None
+        #: Endpoints whose pattern ends here / ends here with `**`, each with its pattern.
+        self.here: dict[str, str] | None = None
+        self.below: dict[str, str] | None = None
 
 
 class TenantIndex:
@@ -57,18 +60,22 @@ class TenantIndex:
     def __init__(self) -> None:
         self._root = _Node()
         self._everything: dict[str, str] = {}
-        self._patterns: dict[str, frozenset[str]] = {}
+        self._patterns: dict[str, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        """How many endpoints have a pattern."""
+        return len(self._patterns)
 
     def put(self, endpoint_id: str, patterns: Iterable[str]) -> None:
         """The endpoint has just these patterns from now on; with none it is forgotten."""
         wanted = frozenset(patterns)
-        had = self._patterns.get(endpoint_id, frozenset())
+        had = frozenset(self._patterns.get(endpoint_id, ()))
         for pattern in had - wanted:
             self._slot(pattern).pop(endpoint_id, None)
         for pattern in wanted - had:
             self._slot(pattern)[endpoint_id] = pattern
         if wanted:
-            self._patterns[endpoint_id] = wanted
+            self._patterns[endpoint_id] = tuple(wanted)  # a set of one takes three times as much
         else:
             self._patterns.pop(endpoint_id, None)
         # Two patterns can share a slot only as `*` and `**` alone; keep the one that is left.
@@ -83,14 +90,16 @@ class TenantIndex:
         for place, segment in enumerate(segments):
             following: list[_Node] = []
             for node in nodes:
-                found.update(node.below)
-                following += [child for name in {segment, "*"} if (child := node.children.get(name))]
+                if node.below:
+                    found.update(node.below)
+                if node.children:
+                    following += [child for name in {segment, "*"} if (child := node.children.get(name))]
             nodes = following
             if not nodes:
                 break
             if place == len(segments) - 1:
                 for node in nodes:
-                    found.update(node.here)
+                    found.update(node.here or ())
         return sorted(found)
 
     def _slot(self, pattern: str) -> dict[str, str]:
@@ -100,5 +109,14 @@ class TenantIndex:
         deep = segments[-1] == "**"
         node = self._root
         for segment in segments[:-1] if deep else segments:
-            node = node.children.setdefault(segment, _Node())
-        return node.below if deep else node.here
+            if node.children is None:
+                node.children = {}
+            child = node.children.get(segment)
+            if child is None:
+                child = node.children[segment] = _Node()
+            node = child
+        if deep:
+            node.below = {} if node.below is None else node.below
+            return node.below
+        node.here = {} if node.here is None else node.here
+        return node.here

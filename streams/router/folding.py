@@ -84,7 +84,7 @@ class Folding:
         record = Output(topics.ENDPOINTS, b"", after.encode())
         if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
-        self._keeper.change(after)
+        self._keeper.change(after, record.value)
         if after.current.offset == source.offset and (handshake := verification.begun(after)) is not None:
             self.made.append(handshake)
         if (notice := notices.of_change(before, after, source.offset)) is not None:

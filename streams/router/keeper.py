@@ -2,54 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from aiokafka.structs import TopicPartition
 
+from schemas import endpoints
 from schemas.endpoints import EndpointRecord, State
 from streams.core.matching import TenantIndex
 from streams.lane.log import Log
+from streams.router.shelf import Shelf
 
-#: Tenants whose endpoints are parsed and indexed at a time, in one partition.
-MAX_TENANTS = 1_000
+#: Endpoints that are indexed and that are parsed, in all partitions of a process that has all of them.
+MAX_INDEXED = 400_000
+MAX_PARSED = 40_000
+MIN_PARSED = 500
 _GONE = b'"state":"gone"'
 _CATCHING = b'"catch_ups":'
 
 
-@dataclass(slots=True)
-class _Tenant:
-    records: dict[str, EndpointRecord] = field(default_factory=dict)
-    index: TenantIndex = field(default_factory=TenantIndex)
-
-    def put(self, record: EndpointRecord) -> None:
-        self.records[record.endpoint_id] = record
-        versions = (record.current, *record.history)
-        self.index.put(
-            record.endpoint_id,
-            [
-                pattern
-                for version in versions
-                if version.settings is not None
-                for subscription in version.settings.subscriptions
-                for pattern in subscription.event_types
-            ],
-        )
-
-
 class Keeper:
-    """Raw values by key; parsed a tenant at a time, when it is asked for."""
+    """Raw values by key. A tenant is indexed when it is asked for, and an endpoint parsed when an event leads to it."""
 
-    def __init__(self, place: TopicPartition) -> None:
+    def __init__(self, place: TopicPartition, partitions: int = 1) -> None:
+        """`partitions`: how many share the memory for what is indexed and parsed."""
         self._place = place
-        self._values: dict[bytes, bytes] = {}
-        self._by_tenant: dict[str, set[str]] = {}
-        self._overlay: dict[bytes, EndpointRecord] = {}
-        self._dirty: set[bytes] = set()
+        self._values = Shelf()
+        #: Changed since the last commit, and of these, in their order, what no snapshot has taken yet.
+        self._overlay = Shelf()
+        self._dirty: dict[bytes, None] = {}
         self._gone: dict[bytes, int] = {}
         self._catching: dict[bytes, None] = {}
-        self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
+        self._parsed: OrderedDict[bytes, EndpointRecord] = OrderedDict()
+        self._max_parsed = max(MIN_PARSED, MAX_PARSED // partitions)
+        self._indexes: OrderedDict[str, TenantIndex] = OrderedDict()
+        self._max_indexed = max(MIN_PARSED, MAX_INDEXED // partitions)
+        self._indexed = 0
         self._position = 0
 
     def __len__(self) -> int:
@@ -59,7 +48,7 @@ class Keeper:
         return key in self._values
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(list(self._values))
+        return iter(self._values)
 
     @property
     def place(self) -> TopicPartition:
@@ -84,13 +73,11 @@ class Keeper:
     async def load(self, log: Log) -> None:
         """Forget what was not committed and read what is new in the topic. Only after the fence is it final."""
         for key in self._overlay:
-            if _CATCHING in self._values.get(key, b""):
+            if _CATCHING in (self._values.get(key) or b""):
                 self._catching[key] = None
             else:
                 self._catching.pop(key, None)
-        self._overlay.clear()
-        self._dirty.clear()
-        self._tenants.clear()
+        self._forget_changes()
         end = (await log.stable_ends([self._place]))[self._place]
         async for records in log.read(self._place, self._position, end):
             for record in records:
@@ -100,12 +87,9 @@ class Keeper:
     def reset(self) -> None:
         """Know nothing: the topic is not the one that was read."""
         self._values.clear()
-        self._by_tenant.clear()
         self._gone.clear()
         self._catching.clear()
-        self._overlay.clear()
-        self._dirty.clear()
-        self._tenants.clear()
+        self._forget_changes()
         self._position = 0
 
     def value(self, key: bytes) -> bytes | None:
@@ -114,26 +98,22 @@ class Keeper:
 
     def get(self, tenant: str, endpoint_id: str) -> EndpointRecord | None:
         """The endpoint, changes that are not committed included."""
-        if (known := self._tenants.get(tenant)) is not None:
-            return known.records.get(endpoint_id)
-        key = f"{tenant}/{endpoint_id}".encode()
-        if (changed := self._overlay.get(key)) is not None:
-            return changed
-        value = self._values.get(key)
-        return EndpointRecord.decode(value) if value is not None else None
+        return self._record(f"{tenant}/{endpoint_id}".encode())
 
     def candidates(self, tenant: str, event_type: str) -> list[EndpointRecord]:
         """The tenant's endpoints that some version of has a pattern for the event type, sorted by id."""
-        known = self._tenant(tenant)
-        return [known.records[endpoint_id] for endpoint_id in known.index.find(event_type)]
+        found = (self._record(f"{tenant}/{one}".encode()) for one in self._index(tenant).find(event_type))
+        return [record for record in found if record is not None]
 
-    def change(self, record: EndpointRecord) -> None:
-        """The endpoint from now on; `snapshot` has it for the next commit."""
+    def change(self, record: EndpointRecord, value: bytes | None = None) -> None:
+        """The endpoint from now on; `snapshot` has it for the next commit. `value`: the same, where it is encoded."""
         key = f"{record.tenant}/{record.endpoint_id}".encode()
-        if (known := self._tenants.get(record.tenant)) is not None:
-            known.put(record)
-        self._overlay[key] = record
-        self._dirty.add(key)
+        # A copy: what orjson hands out keeps the buffer that it was written into, 8 kB each.
+        value = bytes(memoryview(record.encode() if value is None else value))
+        self._overlay.put(key, value)
+        self._dirty[key] = None
+        self._parsed.pop(key, None)
+        self._reindex(key, value)
         if record.catch_ups:
             self._catching[key] = None
         else:
@@ -141,16 +121,17 @@ class Keeper:
 
     def snapshot(self, at_most: int | None = None) -> dict[bytes, bytes]:
         """Key and value of what has changed since the last snapshot; with `at_most`, the rest is the next one's."""
-        taken = sorted(self._dirty)[:at_most]
-        self._dirty.difference_update(taken)
-        return {key: self._overlay[key].encode() for key in taken}
+        taken = list(itertools.islice(self._dirty, at_most))
+        for key in taken:
+            del self._dirty[key]
+        return {key: value for key in taken if (value := self._overlay.get(key)) is not None}
 
     def committed(self, written: dict[bytes, bytes | None], position: int) -> None:
         """`written` is in the topic, the last of it before `position`."""
         for key, value in written.items():
             self._put(key, value)
             if key not in self._dirty:
-                self._overlay.pop(key, None)
+                self._overlay.pop(key)
         self._position = max(self._position, position)
 
     def gone_before(self, time_ms: int, at_most: int = 1_000) -> list[bytes]:
@@ -159,41 +140,61 @@ class Keeper:
             :at_most
         ]
 
-    def _tenant(self, tenant: str) -> _Tenant:
-        known = self._tenants.get(tenant)
-        if known is None:
-            known = self._tenants[tenant] = _Tenant()
-            for endpoint_id in self._by_tenant.get(tenant, ()):
-                key = f"{tenant}/{endpoint_id}".encode()
-                known.put(self._overlay.get(key) or EndpointRecord.decode(self._values[key]))
-            for record in self._overlay.values():
-                if record.tenant == tenant:
-                    known.put(record)
-            if len(self._tenants) > MAX_TENANTS:
-                self._tenants.popitem(last=False)
-        self._tenants.move_to_end(tenant)
+    def _record(self, key: bytes) -> EndpointRecord | None:
+        """The endpoint of now, as one object for as long as it does not change and is asked for."""
+        known = self._parsed.get(key)
+        if known is not None:
+            self._parsed.move_to_end(key)
+            return known
+        value = self._overlay.get(key) or self._values.get(key)
+        if value is None:
+            return None
+        known = self._parsed[key] = EndpointRecord.decode(value)
+        if len(self._parsed) > self._max_parsed:
+            self._parsed.popitem(last=False)
         return known
 
-    def _put(self, key: bytes, value: bytes | None) -> None:
+    def _index(self, tenant: str) -> TenantIndex:
+        index = self._indexes.get(tenant)
+        if index is None:
+            index = self._indexes[tenant] = TenantIndex()
+            for values in (self._values.of(tenant.encode()), self._overlay.of(tenant.encode())):
+                for endpoint_id, value in values.items():
+                    index.put(endpoint_id.decode(), endpoints.patterns(value))
+            self._indexed += len(index)
+            while self._indexed > self._max_indexed and len(self._indexes) > 1:
+                self._indexed -= len(self._indexes.popitem(last=False)[1])
+        self._indexes.move_to_end(tenant)
+        return index
+
+    def _reindex(self, key: bytes, value: bytes | None) -> None:
         tenant, _, endpoint_id = key.decode().partition("/")
-        if value is None:
-            self._values.pop(key, None)
-            self._gone.pop(key, None)
-            self._catching.pop(key, None)
-            endpoints = self._by_tenant.get(tenant, set())
-            endpoints.discard(endpoint_id)
-            if not endpoints:
-                self._by_tenant.pop(tenant, None)
-            if (known := self._tenants.get(tenant)) is not None and key not in self._overlay:
-                known.records.pop(endpoint_id, None)
-                known.index.put(endpoint_id, ())
-            return
-        self._values[key] = value
-        self._by_tenant.setdefault(tenant, set()).add(endpoint_id)
+        if (index := self._indexes.get(tenant)) is not None:
+            before = len(index)
+            index.put(endpoint_id, () if value is None else endpoints.patterns(value))
+            self._indexed += len(index) - before
+
+    def _forget_changes(self) -> None:
+        self._overlay.clear()
+        self._dirty.clear()
+        self._parsed.clear()
+        self._indexes.clear()
+        self._indexed = 0
+
+    def _put(self, key: bytes, value: bytes | None) -> None:
+        """Keep what is in the topic. What is parsed and indexed is of the overlay, where that has the endpoint."""
         self._gone.pop(key, None)
+        if value is None:
+            self._values.pop(key)
+            self._catching.pop(key, None)
+            if key not in self._overlay:
+                self._parsed.pop(key, None)
+                self._reindex(key, None)
+            return
+        self._values.put(key, value)
         if _CATCHING in value:
             self._catching[key] = None
-        elif key not in self._overlay:
+        elif self._catching and key not in self._overlay:
             self._catching.pop(key, None)
         if _GONE in value and (record := EndpointRecord.decode(value)).current.state is State.GONE:
             self._gone[key] = record.current.since_ms

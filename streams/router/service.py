@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import faust
 
 from schemas.settings import RouterSettings
-from streams import provisioning
+from streams import metrics, provisioning
 from streams.lane.bounded import within
 from streams.lane.follower import Follower
 from streams.lane.group import Stalled
@@ -41,6 +41,8 @@ async def serve(
     await log.start()
     await follower.start()
     lanes = Lanes(settings, health, log, follower)
+    metrics.LANES.set_function(lambda: len(lanes.keepers()))
+    metrics.ENDPOINTS.set_function(lambda: sum(map(len, lanes.keepers().values())))
     health.unready("rebalance", "waiting for partitions")
     app = make_app(settings, health, lanes)
     await give_way()

@@ -64,7 +64,7 @@ class RouterWork:
         self.partition = partition
         self.events = TopicPartition(settings.topic(topics.EVENTS), partition)
         self.changes = TopicPartition(settings.topic(topics.SUBSCRIPTIONS), partition)
-        self.keeper = Keeper(TopicPartition(settings.topic(topics.ENDPOINTS), partition))
+        self.keeper = Keeper(TopicPartition(settings.topic(topics.ENDPOINTS), partition), settings.partitions)
         self.feed_of_events = EventFeed(log, self.events, heard, is_apart)
         self.committed_events = 0
         self.committed_changes = 0

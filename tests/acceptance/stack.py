@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -76,12 +76,12 @@ class Stack:
             check=False,
         )
 
-    def start(self, *names: str) -> None:
-        """Start services; their log goes to a file each. Returns at once."""
+    def start(self, *names: str, words: Sequence[str] = ()) -> None:
+        """Start services, with `words` after their name; their log goes to a file each. Returns at once."""
         for name in names:
             with (self._folder / f"{name}.log").open("ab") as log:
                 self._children[name] = subprocess.Popen(
-                    [sys.executable, *(self.skew or ["-m", "compose.cli"]), name],
+                    [sys.executable, *(self.skew or ["-m", "compose.cli"]), name, *words],
                     env={**self.env, "HOOKFOLD_INSTANCE": f"{name}-0"},
                     stdout=log,
                     stderr=log,
@@ -118,6 +118,16 @@ class Stack:
     def pid(self, name: str) -> int:
         """Its process id."""
         return self._children[name].pid
+
+    def children(self, name: str) -> list[int]:
+        """The process ids of what it has started, oldest first."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if stat[1] == str(self.pid(name)) and stat[0] != "Z":
+                    found.append((int(stat[19]), int(entry.name)))
+        return [pid for _, pid in sorted(found)]
 
     def alive(self, name: str) -> bool:
         """True while its process lives."""

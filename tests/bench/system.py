@@ -39,7 +39,7 @@ class Process:
 
 @dataclass
 class System:
-    """The broker, and the services that have been started, any number of processes each."""
+    """The broker, and the services that have been started, each any number of times and as any number of workers."""
 
     kafka: str
     broker_pid: int
@@ -47,18 +47,19 @@ class System:
     env: Mapping[str, str]
     processes: dict[str, list[Process]] = field(default_factory=dict)
 
-    async def start(self, service: str, count: int = 1) -> None:
-        """Start so many more processes of a service; they need not be ready yet."""
-        for _ in range(count):
-            running = self.processes.setdefault(service, [])
-            name, port = f"{service}-{len(running)}", up.free_port()
-            own = {
-                "HOOKFOLD_DATA_DIR": str(self.folder / name), f"HOOKFOLD_{service.upper()}_PORT": str(port),
-                "HOOKFOLD_INSTANCE": name,
-            }  # fmt: skip
-            with (self.folder / f"{name}.log").open("ab") as log:
-                command = [sys.executable, "-m", "compose.cli", service]
-                running.append(Process(children.start(command, env={**self.env, **own}, output=log), port))
+    async def start(self, service: str, workers: int = 1) -> None:
+        """Start a service once more, as so many processes; they need not be ready yet."""
+        running = self.processes.setdefault(service, [])
+        name, port = f"{service}-{len(running)}", up.free_port()
+        own = {
+            "HOOKFOLD_DATA_DIR": str(self.folder / name), f"HOOKFOLD_{service.upper()}_PORT": str(port),
+            "HOOKFOLD_INSTANCE": name,
+        }  # fmt: skip
+        command = [sys.executable, "-m", "compose.cli", service]
+        if workers > 1:
+            command += ["--workers", str(workers)]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            running.append(Process(children.start(command, env={**self.env, **own}, output=log), port))
 
     async def ready(self) -> None:
         """Wait until all say that they are. Raises RuntimeError with the end of their logs where one does not."""
@@ -66,6 +67,10 @@ class System:
         if not await up.wait_ready(ports, asyncio.Event()):
             logs = (self.folder / f"{name}.log" for name in ports)
             raise RuntimeError("not ready: " + "\n".join(log.read_text()[-1_000:] for log in logs))
+
+    async def is_ready(self, service: str) -> bool:
+        """Whether all processes of a service say so just now."""
+        return all([await asyncio.to_thread(up.is_ready, one.port) for one in self.processes[service]])
 
     async def stop(self, service: str, keep: bool = True) -> None:
         """Stop a service; without `keep` its data directories are deleted."""
@@ -122,7 +127,7 @@ def _get(url: str) -> str:
 async def running(
     more: Mapping[str, str] | None = None, counts: Mapping[str, int] = dict.fromkeys(up.PIPELINE, 1)
 ) -> AsyncIterator[System]:
-    """Kafka and so many processes of each service, with default settings and `more`; all have ended when it is left."""
+    """Kafka and so many workers of each service, with default settings and `more`; all have ended when it is left."""
     with tempfile.TemporaryDirectory() as name, LocalKafka(Path(name) / "kafka", up.free_port()) as broker:
         own = {
             "HOOKFOLD_PREFIX": PREFIX, "HOOKFOLD_ALLOW_HTTP": "1", "HOOKFOLD_ALLOW_NETWORKS": "127.0.0.0/8",
@@ -133,7 +138,8 @@ async def running(
         stack = System(broker.bootstrap, broker.pid, Path(name), up.stack_env(broker.bootstrap, own))
         try:
             for service, count in counts.items():
-                await stack.start(service, count)
+                if count:
+                    await stack.start(service, count)
             await stack.ready()
             yield stack
         finally:

@@ -1,4 +1,4 @@
-"""Saturated, with one and with more processes of router and egress.
+"""Saturated, with one and with more workers of router and egress (`--workers`).
 
 BENCH_WORKERS says how many (`1,2`: a run each), BENCH_EVENTS how many events (20,000).
 """

@@ -1,0 +1,169 @@
+"""The keeper answers what a plain dictionary of records would, however little of it is parsed at a time."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import endpoints
+from schemas.changes import Subscription
+from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
+from streams.core import matching
+from streams.router import keeper as keeping
+from streams.router.keeper import Keeper
+
+PLACE = TopicPartition("endpoints", 0)
+TENANTS, IDS, PATTERNS = ("a", "b"), ("e0", "e1", "e2"), ("order.*", "invoice.paid", "**")
+TYPES = ("order.made", "invoice.paid", "other")
+
+
+@dataclass
+class Stored:
+    """A record of the topic."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+class Topic:
+    """The topic, as a lane reads it."""
+
+    def __init__(self) -> None:
+        self.records: list[Stored] = []
+
+    def write(self, written: dict[bytes, bytes | None]) -> int:
+        """Append; the end."""
+        self.records += [Stored(len(self.records) + at, key, value) for at, (key, value) in enumerate(written.items())]
+        return len(self.records)
+
+    async def stable_ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """See `Log.stable_ends`."""
+        return dict.fromkeys(places, len(self.records))
+
+    async def read(self, place: TopicPartition, start: int, end: int) -> AsyncIterator[Sequence[Stored]]:
+        """See `Log.read`."""
+        yield self.records[start:end]
+
+
+def record(tenant: str, endpoint_id: str, offset: int, patterns: Sequence[str] | None) -> EndpointRecord:
+    """An endpoint that is subscribed to these patterns; None: it is gone."""
+    known = None
+    if patterns is not None:
+        known = EndpointSettings(
+            url="https://example.com", secrets=(), subscriptions=(Subscription(event_types=tuple(patterns)),)
+        )
+    state = State.GONE if patterns is None else State.ACTIVE
+    version = EndpointVersion(valid_from_ms=offset, offset=offset, state=state, since_ms=offset, settings=known)
+    return EndpointRecord(tenant=tenant, endpoint_id=endpoint_id, partition=0, current=version)
+
+
+def led_to(known: dict[bytes, EndpointRecord], tenant: str, event_type: str) -> list[EndpointRecord]:
+    """What `candidates` ought to be."""
+    return [
+        one
+        for _, one in sorted(known.items())
+        if one.tenant == tenant
+        and one.current.settings is not None
+        and any(
+            matching.matches(pattern, event_type)
+            for subscription in one.current.settings.subscriptions
+            for pattern in subscription.event_types
+        )
+    ]
+
+
+CHANGES = st.tuples(
+    st.just("change"), st.sampled_from(TENANTS), st.sampled_from(IDS),
+    st.one_of(st.none(), st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2, unique=True)),
+)  # fmt: skip
+STEPS = st.lists(
+    st.one_of(
+        CHANGES,
+        st.tuples(st.just("snapshot"), st.one_of(st.none(), st.integers(1, 3))),
+        st.tuples(st.sampled_from(["commit", "lose", "look", "sweep"])),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60)
+@given(STEPS)
+@pytest.mark.parametrize("room", [1, 100])
+async def test_what_is_known_is_what_was_committed_and_over_it_what_was_changed(room: int, steps: list[Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MAX_INDEXED", "MAX_PARSED", "MIN_PARSED"):
+            patch.setattr(keeping, name, room)
+        kept, topic = Keeper(PLACE), Topic()
+        log: Any = topic
+        committed: dict[bytes, EndpointRecord] = {}
+        known: dict[bytes, EndpointRecord] = {}
+        taken: dict[bytes, bytes | None] = {}
+        offsets = itertools.count(1)
+        for step in steps:
+            match step:
+                case ("change", tenant, endpoint_id, patterns):
+                    made = record(tenant, endpoint_id, next(offsets), patterns)
+                    known[f"{tenant}/{endpoint_id}".encode()] = made
+                    kept.change(made)
+                case ("snapshot", at_most) if not taken:
+                    taken = {**kept.snapshot(at_most)}
+                case ("sweep",) if not taken:
+                    taken = dict.fromkeys(kept.gone_before(1_000), None)
+                case ("commit",):
+                    for key, value in taken.items():
+                        if value is None:
+                            committed.pop(key)
+                            if known[key].current.state is State.GONE:
+                                known.pop(key)
+                        else:
+                            committed[key] = EndpointRecord.decode(value)
+                    kept.committed(taken, topic.write(taken))
+                    taken = {}
+                case ("lose",):
+                    taken, known = {}, dict(committed)
+                    await kept.load(log)
+                case _:
+                    pass
+            for tenant, event_type in itertools.product(TENANTS, TYPES):
+                assert kept.candidates(tenant, event_type) == led_to(known, tenant, event_type)
+            assert {key: EndpointRecord.decode(kept.value(key) or b"") for key in kept} == committed
+            assert len(kept) == len(committed)
+            for tenant, endpoint_id in itertools.product(TENANTS, IDS):
+                assert kept.get(tenant, endpoint_id) == known.get(f"{tenant}/{endpoint_id}".encode())
+
+
+def test_the_patterns_of_a_value_are_those_of_all_its_versions() -> None:
+    now, before = record("a", "e", 2, ["order.*"]), record("a", "e", 1, ["invoice.paid", "**"])
+    both = now.model_copy(update={"history": (before.current,)})
+    assert endpoints.patterns(both.encode()) == {"order.*", "invoice.paid", "**"}
+    assert endpoints.patterns(record("a", "e", 3, None).encode()) == set()
+
+
+def test_a_snapshot_in_parts_has_everything_once_and_in_the_order_of_the_changes() -> None:
+    kept = Keeper(PLACE)
+    for number in range(7):
+        kept.change(record("a", f"e{number}", number, ["**"]))
+    parts = [list(kept.snapshot(3)) for _ in range(4)]
+    assert [len(part) for part in parts] == [3, 3, 1, 0]
+    assert [key for part in parts for key in part] == [f"a/e{number}".encode() for number in range(7)]
+    assert not kept.dirty
+
+
+def test_who_is_gone_is_swept_once_that_is_committed_and_not_when_it_has_come_back() -> None:
+    kept, topic, key = Keeper(PLACE), Topic(), b"a/e0"
+    kept.change(record("a", "e0", 5, None))
+    written = {**kept.snapshot()}
+    assert kept.gone_before(6) == []
+    kept.committed(written, topic.write({**written}))
+    assert kept.gone_before(5) == []
+    assert kept.gone_before(6) == [key]
+    kept.change(record("a", "e0", 7, ["**"]))
+    assert kept.gone_before(6) == []
+    kept.committed({key: None}, topic.write({key: None}))
+    assert [one.endpoint_id for one in kept.candidates("a", "order.made")] == ["e0"]
