@@ -78,12 +78,14 @@ def erase_event(yes: bool, tenant: str, event_ids: tuple[str, ...]) -> None:
 
 def _run(settings: ReachSettings, tenant: str, work: Callable[..., Awaitable[erasing.Erased]]) -> erasing.Erased:
     from streams.erasure import erasing
-    from streams.lane.log import Log
+    from streams.lane.log import Log, MissingTopics
+    from streams.provisioning import WrongTopics
 
     async def run() -> erasing.Erased:
         log = Log(settings)
         try:
             await log.start()
+            await log.check_topics()
             done = await work(log)
             await erasing.forget(settings, tenant)
             return done
@@ -92,8 +94,10 @@ def _run(settings: ReachSettings, tenant: str, work: Callable[..., Awaitable[era
 
     try:
         return asyncio.run(run())
+    except (MissingTopics, WrongTopics) as problem:
+        fail(str(problem))
     except erasing.NotErased as problem:
-        fail(str(problem), EXIT_FAILED)
+        fail(str(problem), EXIT_FAILED if problem.passing else 1)
     except Exception as problem:
         fail(f"Kafka at {settings.kafka} does not answer: {type(problem).__name__}", EXIT_FAILED)
 

@@ -7,6 +7,8 @@ import random
 import secrets
 from collections.abc import Callable
 
+from aiokafka.errors import KafkaError
+
 from handlers.egress.client import Client
 from handlers.egress.exchange import Request
 from handlers.egress.queues import EndpointQueue, Item
@@ -26,8 +28,9 @@ from schemas.results import Result
 from schemas.settings import EgressSettings
 from schemas.version import VERSION
 from streams import metrics
-from streams.core import admission, sealing
+from streams.core import admission, judging, sealing
 from streams.core.breaking import Report
+from streams.core.data_keys import Changed
 from streams.core.outputs import Output
 from streams.core.sealing import CannotOpen, Keyring
 from streams.erasure.view import DataKeys
@@ -105,9 +108,11 @@ class Attempts:
                 version = record.current
                 if step is Step.VERIFY:
                     return await self._verify(item, work, version)
-                if item.delivery.sealed_with is None or await self._unseal(item, item.delivery.sealed_with):
+                if item.delivery.sealed_with is None:
                     continue
-                self._close(item, work, *settling.erase(item.delivery))
+                if (reason := await self._unseal(item, item.delivery.sealed_with)) is None:
+                    continue
+                self._close(item, work, *settling.erase(item.delivery, reason))
             items.remove(item)
         if version is None or not items:
             return None
@@ -223,12 +228,22 @@ class Attempts:
         assert version.settings is not None
         return sealing.open_secrets(version.settings, self._ring, delivery.tenant, delivery.endpoint_id)
 
-    async def _unseal(self, item: Item, key_id: str) -> bool:
-        """Open the item's data, for this attempt alone; False where it was erased. Raises `CannotOpen`."""
+    async def _unseal(self, item: Item, key_id: str) -> str | None:
+        """Open the item's data for this attempt alone, and return None, or why nobody ever will in one line.
+
+        Raises `CannotOpen` where a key of the ring is missing, `Unknown` where Kafka does not say what there is.
+        """
         delivery = item.delivery
-        data = await self._keys.data_of(delivery.tenant, delivery.event_id, Sealed(key_id, delivery.data))
-        item.opened = delivery.model_copy(update={"data": data}) if data is not None else None
-        return data is not None
+        try:
+            data = await self._keys.data_of(delivery.tenant, delivery.event_id, Sealed(key_id, delivery.data))
+        except Changed as problem:
+            return str(problem)
+        except (TimeoutError, KafkaError) as problem:
+            raise Unknown(repr(problem)) from problem
+        if data is None:
+            return judging.ERASED
+        item.opened = delivery.model_copy(update={"data": data})
+        return None
 
     def _close(self, item: Item, work: EgressWork, result: Result, made: list[Output]) -> None:
         self._note(result)

@@ -77,6 +77,7 @@ class Context:
         self._keys: DataKeys | None = None
         self._log: Log | None = None
         self._later: set[asyncio.Task[None]] = set()
+        self._erasing = asyncio.Lock()
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)
         self._views = views
         self._health = health
@@ -169,11 +170,11 @@ class Context:
         """Events as they are to be written. Raises `Refusal`, also for one whose id was erased."""
         if not self.settings.seal_payloads:
             return list(events)
-        if self._keys is None:
+        if (keys := self._keys) is None:
             raise Refusal(Kind.UNAVAILABLE, "Kafka does not answer", retry_after_s=RETRY_AFTER_S)
         try:
-            await self._keys.ready([tenant])
-            made = [self._keys.resolved(event, _NOT_YET_MS, sure=True) for event in events]
+            await keys.ready([tenant])
+            made = [keys.resolved(event, _NOT_YET_MS, sure=True) for event in events]
         except (KafkaError, TimeoutError, OSError, NotReady) as problem:
             raise Refusal(Kind.UNAVAILABLE, "there is no key to seal with", retry_after_s=RETRY_AFTER_S) from problem
         for before, event in zip(events, made, strict=True):
@@ -185,14 +186,16 @@ class Context:
 
     async def erase(self, tenant: str, event_id: str | None) -> int:
         """Erase an event, or all data of the tenant; how many keys that took. Raises `NotErased` and `Refusal`."""
-        if self._keys is None or self._log is None:
+        keys, log = self._keys, self._log
+        if keys is None or log is None:
             raise Refusal(Kind.UNAVAILABLE, "Kafka does not answer", retry_after_s=RETRY_AFTER_S)
-        if event_id is None:
-            done = await erasing.erase_tenant(self.settings, self._log, tenant)
-        else:
-            done = await erasing.erase_events(self.settings, self._log, tenant, [event_id])
+        async with self._erasing:  # two at a time would fence each other
+            if event_id is None:
+                done = await erasing.erase_tenant(self.settings, log, tenant)
+            else:
+                done = await erasing.erase_events(self.settings, log, tenant, [event_id])
         try:
-            await self._keys.reach(tenant)
+            await keys.reach(tenant)
         except (KafkaError, TimeoutError, OSError) as problem:
             raise Refusal(Kind.UNAVAILABLE, "it is erased, but not seen here yet") from problem
         task = asyncio.get_running_loop().create_task(erasing.forget(self.settings, tenant))

@@ -32,7 +32,9 @@ async def _erased(context: Context, tenant: str, event_id: str | None) -> web.St
     try:
         keys = await context.erase(tenant, event_id)
     except NotErased as problem:
-        raise Refusal(Kind.UNAVAILABLE, str(problem), retry_after_s=RETRY_AFTER_S) from problem
+        if problem.passing:
+            raise Refusal(Kind.UNAVAILABLE, str(problem), retry_after_s=RETRY_AFTER_S) from problem
+        raise Refusal(Kind.CONFLICT, str(problem)) from problem
     return answer(Erased(tenant=tenant, event_id=event_id, keys=keys))
 
 
@@ -44,7 +46,7 @@ CALLS = (
         "erase an event",
         erase_event,
         {200: Erased},
-        problems=(Kind.INVALID, Kind.UNAVAILABLE),
+        problems=(Kind.INVALID, Kind.CONFLICT, Kind.UNAVAILABLE),
     ),
     Call(
         "DELETE",
@@ -53,6 +55,6 @@ CALLS = (
         "erase the data of a tenant",
         erase_tenant,
         {200: Erased},
-        problems=(Kind.UNAVAILABLE,),
+        problems=(Kind.CONFLICT, Kind.UNAVAILABLE),
     ),
 )

@@ -144,6 +144,6 @@ CALLS = (
             CLOUDEVENTS_BATCH: [CloudEvent],
         },
         headers={"Idempotency-Key": "the event's id where it has none"},
-        problems=(Kind.UNAVAILABLE,),
+        problems=(Kind.CONFLICT, Kind.UNAVAILABLE),
     ),
 )

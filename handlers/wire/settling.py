@@ -147,9 +147,9 @@ def skip(delivery: Delivery, state: State) -> tuple[Result, list[Output]]:
     return made, [outputs.result(made)]
 
 
-def erase(delivery: Delivery) -> tuple[Result, list[Output]]:
+def erase(delivery: Delivery, reason: str) -> tuple[Result, list[Output]]:
     """The result of a delivery whose data cannot be opened any more."""
-    made = _about(delivery, attempt=0, verdict=Verdict.SKIPPED, error_kind=ErrorKind.ERASED, error=judging.ERASED)
+    made = _about(delivery, attempt=0, verdict=Verdict.SKIPPED, error_kind=ErrorKind.ERASED, error=reason)
     return made, [outputs.result(made)]
 
 

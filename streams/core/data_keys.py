@@ -28,6 +28,10 @@ OVERHEAD_BYTES = _NONCE_BYTES + 16
 _KEY_ID = re.compile(rb"^[A-Za-z0-9_-]{1,32}$")
 
 
+class Changed(CannotOpen):
+    """The data is not what was sealed under this name; no key that is added later opens it."""
+
+
 def is_key_id(raw: bytes) -> bool:
     """True for what may be the id of a data key."""
     return _KEY_ID.fullmatch(raw) is not None
@@ -59,7 +63,7 @@ def seal(key: Punctured, tenant: str, key_id: str, event_id: str, data: bytes) -
 
 
 def unseal(key: Punctured, tenant: str, key_id: str, event_id: str, sealed: bytes) -> bytes | None:
-    """What was sealed; None where the event was erased from the key. Raises `CannotOpen`."""
+    """What was sealed; None where the event was erased from the key. Raises `Changed`."""
     own = puncturing.derive(key, puncturing.leaf_of(event_id))
     if own is None:
         return None
@@ -67,7 +71,7 @@ def unseal(key: Punctured, tenant: str, key_id: str, event_id: str, sealed: byte
     try:
         return AESGCM(own).decrypt(nonce, text, _bound_event(tenant, key_id, event_id))
     except (InvalidTag, ValueError) as problem:
-        raise CannotOpen("the data was sealed for another event, or has been changed") from problem
+        raise Changed("the data was sealed for another event, or has been changed") from problem
 
 
 def _bound(tenant: str, key_id: str) -> bytes:

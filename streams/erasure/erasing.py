@@ -43,7 +43,11 @@ ROLL_S = (topics.FORGET_SEGMENT_MS + 100) / 1_000
 
 
 class NotErased(Exception):
-    """Nothing was erased, and why, in one line."""
+    """It was not erased, and why, in one line. `passing`: another try may succeed, and does no harm."""
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,11 @@ async def _rewrite(settings: ReachSettings, log: Log, partition: int, decide: _D
         except CannotOpen as problem:
             raise NotErased(str(problem)) from problem
         except (KafkaError, TimeoutError, OSError) as problem:
-            raise NotErased(f"Kafka does not answer; whether it was erased is not known: {problem!r}") from problem
+            reason = f"Kafka does not answer; whether it was erased is not known: {problem!r}"
+            raise NotErased(reason, passing=True) from problem
         finally:
             await connections.disconnect(producer)
-    raise NotErased("others are erasing at the same time; try again")
+    raise NotErased("others are erasing at the same time; try again", passing=True)
 
 
 async def _read(settings: ReachSettings, log: Log, partition: int) -> HeldKeys:

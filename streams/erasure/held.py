@@ -53,7 +53,7 @@ class HeldKeys:
             if (found := self._tenants.get(tenant)) is not None:
                 found.keys.pop(key_id, None)
             return
-        ring_key = dict(record.headers).get(SEALED_HEADER, b"").decode("ascii", "replace")
+        ring_key = (dict(record.headers).get(SEALED_HEADER) or b"").decode("ascii", "replace")
         self._tenants.setdefault(tenant, _Tenant()).keys[key_id] = _Raw(ring_key, record.value, record.offset)
 
     def forget(self, is_lost: Callable[[str], bool] = lambda _: True) -> None:

@@ -20,6 +20,7 @@ from schemas import topics
 from schemas.events import Event, Sealed
 from schemas.settings import ReachSettings
 from streams.core import data_keys, partitioning, puncturing
+from streams.core.data_keys import Changed
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
 from streams.core.sealing import CannotOpen, Keyring
@@ -41,6 +42,10 @@ KEY_ID_BYTES = 9
 
 class NotReady(Exception):
     """What is asked for needs a look into `keys` first: see `DataKeys.ready`."""
+
+
+class Locked(NotReady):
+    """The ring does not open a key that is needed, in one line; another ring may."""
 
 
 class DataKeys:
@@ -94,15 +99,18 @@ class DataKeys:
     def opened(self, event: Event, at_ms: int, *, sure: bool = True) -> Event | Unreadable:
         """The event with its data, or as erased. `at_ms` is its time in the log.
 
-        `sure`: `ready` has been awaited since the event was read. Raises `NotReady` where that has to be done.
+        `sure`: `ready` has been awaited since the event was read. Raises `NotReady` where that has to be done, and
+        `Locked`. Unreadable is what was not sealed for this event.
         """
         if event.sealed is None:
             erased = self.following and self._held.is_erased(event.tenant, event.event_id, at_ms)
             return replace(event, data=b"", erased=True) if erased else event
         try:
             data = self._unsealed(event.tenant, event.event_id, event.sealed, sure=sure)
-        except CannotOpen as problem:
+        except Changed as problem:
             return Unreadable(str(problem))
+        except CannotOpen as problem:
+            raise Locked(str(problem)) from problem
         return replace(event, erased=True) if data is None else replace(event, data=data)
 
     def sealed(self, event: Event) -> Event:

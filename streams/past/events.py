@@ -16,7 +16,7 @@ from streams.core import partitioning, reading
 from streams.core.outputs import Source
 from streams.core.reading import Unreadable
 from streams.core.sealing import CannotOpen
-from streams.erasure.view import DataKeys
+from streams.erasure.view import DataKeys, NotReady
 from streams.lane.log import Log
 from streams.lane.sources import source_of
 
@@ -86,7 +86,10 @@ class PastEvents:
         event, at_ms = found.event, found.source.at_ms
         if event.sealed is not None or self._keys.seals:
             await self._keys.reach(event.tenant)
-        opened = self._keys.opened(event, at_ms)
+        try:
+            opened = self._keys.opened(event, at_ms)
+        except NotReady as problem:
+            raise CannotOpen(str(problem)) from problem
         if isinstance(opened, Unreadable):
             raise CannotOpen(opened.reason)
         return replace(found, event=opened)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 
 from schemas.events import Event
@@ -9,7 +11,12 @@ from schemas.settings import RouterSettings
 from streams.core import reading
 from streams.core.outputs import Source
 from streams.core.reading import Unreadable
-from streams.erasure.view import DataKeys, NotReady
+from streams.erasure.view import DataKeys, Locked, NotReady
+
+logger = logging.getLogger(__name__)
+
+#: How soon a key that the ring does not open is tried again.
+LOCKED_S = 1.0
 
 
 class Opening:
@@ -20,10 +27,14 @@ class Opening:
         self._keys = keys
         self._known = False
         self._wanted = False
+        self._locked = False
 
     async def prepare(self, events: Sequence[Source]) -> None:
         """Have the keys of events that are read next, where they may be needed. Raises as `DataKeys.ready`."""
         self._known = False
+        if self._locked:
+            self._locked = False
+            await asyncio.sleep(LOCKED_S)
         if events and (self._wanted or self._keys.seals):
             tenants = [reading.read_tenant(key) for key in {event.key for event in events}]
             await self.know(*(tenant for tenant in tenants if isinstance(tenant, str)))
@@ -34,10 +45,16 @@ class Opening:
         await self._keys.ready(tenants)
 
     def read(self, source: Source) -> Event | Unreadable:
-        """The event as it is judged and written. Raises `NotReady` where `prepare` has more to do first."""
+        """The event as it is judged and written. Raises `NotReady` where `prepare` has more to do first.
+
+        Where the ring lacks a key, the lane stands still, and says so: what would be rejected now can be read with it.
+        """
         try:
             return self._read(source, known=self._known)
-        except NotReady:
+        except NotReady as problem:
+            if isinstance(problem, Locked):
+                logger.error("event.waits origin=%s reason=%s", source.origin, problem)
+                self._locked = True
             self._wanted = True
             raise
 

@@ -42,7 +42,8 @@ def test_what_a_receiver_says_of_an_item_is_kept_only_where_that_is_not_sealed()
 
 
 def test_an_erased_delivery_ends_without_an_attempt() -> None:
-    result, made = settling.erase(OWED.model_copy(update={"attempt": 3, "replay_id": "r"}))
+    result, made = settling.erase(OWED.model_copy(update={"attempt": 3, "replay_id": "r"}), "why")
+    assert result.error == "why"
     assert (result.verdict, result.error_kind, result.attempt, result.replay_id) == ("skipped", "erased", 0, "r")
     assert [one.topic for one in made] == [topics.RESULTS]
 
