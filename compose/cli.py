@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from compose import operating, secrets, sources, tail, trial, what_if
+from compose import erase, operating, secrets, sources, tail, trial, what_if
 from compose.commands import EXIT_FAILED, Command, fail, load
 from schemas.settings import DelayerSettings, EgressSettings, GatewaySettings, RouterSettings, Settings
 from schemas.version import VERSION
@@ -220,6 +220,7 @@ main.add_command(operating.deliveries)
 main.add_command(operating.explain)
 main.add_command(what_if.command)
 main.add_command(tail.tail)
+main.add_command(erase.erase)
 
 if __name__ == "__main__":
     main()

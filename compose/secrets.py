@@ -13,7 +13,8 @@ import click
 from compose.commands import Command, fail, load
 from handlers.gateway import tokens
 from schemas.model import is_identifier
-from schemas.settings import KEY_BYTES, ReachSettings, TokenSettings, parse_duration_ms
+from schemas.ring import KEY_BYTES
+from schemas.settings import ReachSettings, TokenSettings, parse_duration_ms
 from streams.core.sealing import Keyring, name_of_source
 
 MAX_TOKEN_MS = 3_650 * 86_400_000

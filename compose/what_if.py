@@ -23,7 +23,8 @@ from schemas.endpoints import EndpointRecord
 from schemas.model import first_line
 from schemas.settings import RouterSettings
 from streams.core.registering import Limits
-from streams.core.sealing import Keyring
+from streams.core.sealing import CannotOpen, Keyring
+from streams.erasure.view import DataKeys
 from streams.lane.log import Log
 from streams.past.endpoints import PastEndpoints
 from streams.past.events import PastEvents
@@ -95,6 +96,7 @@ async def _run(
     as_json: bool,
 ) -> None:
     log = Log(settings)
+    keys = DataKeys(settings, log, seals=settings.seal_payloads)
     await log.start()
     try:
         ring = Keyring(settings.keys)
@@ -106,18 +108,25 @@ async def _run(
             fail(first_line(problem))
         if (refused := what_if.refuse(change)) is not None:
             fail(refused)
-        looked = 0
+        looked = erased = 0
         counts: Counter[Difference] = Counter()
-        async for found in PastEvents(settings, log).between(tenant, since_ms, int(time.time() * 1000)):
+        async for found in PastEvents(settings, log, keys).between(tenant, since_ms, int(time.time() * 1000)):
             looked += 1
+            if found.event.erased:
+                erased += 1
+                continue
             compared = what_if.compare(found.event, found.source, record, change)
             if compared is not None:
                 counts[compared.difference] += 1
                 click.echo(_line(compared, as_json))
+    except CannotOpen as problem:
+        fail(str(problem))
     finally:
+        await keys.stop()
         await log.stop()
     told = ", ".join(f"{counts[one]} {words}" for one, words in _WORDS.items())
-    click.echo(f"{looked} events since {_time(since_ms)}: {told}", err=True)
+    more = f"; {erased} were erased, and passed over" if erased else ""
+    click.echo(f"{looked} events since {_time(since_ms)}: {told}{more}", err=True)
 
 
 _WORDS = {

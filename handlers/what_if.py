@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from handlers.wire import payload
@@ -84,7 +84,7 @@ def _changed(version: EndpointVersion, change: Change) -> EndpointVersion:
 def _body(event: Event, source: Source, record: EndpointRecord, explained: Explained) -> bytes:
     settings = explained.version.settings
     assert settings is not None
-    owed = judging.deliver(event, source, record, record.settings_version, "")
+    owed = judging.deliver(replace(event, sealed=None), source, record, record.settings_version, "")
     delivery = deliveries.decode(owed.value, owed.headers)
     assert not isinstance(delivery, str)
     form = settings.payload

@@ -257,13 +257,17 @@ class EndpointExplained(Record):
 
 
 class Explanation(Record):
-    """An event, where it is in the log, and what it came to at each endpoint of its tenant."""
+    """An event, where it is in the log, and what it came to at each endpoint of its tenant.
+
+    `erased`: its data cannot be opened any more; absent where that is not so.
+    """
 
     event_id: str
     event_type: str
     event_time_ms: int
     partition: int
     offset: int
+    erased: bool | None = None
     endpoints: tuple[EndpointExplained, ...]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from pydantic import Field, ValidationError
 
+from schemas.events import SEALED_HEADER
 from schemas.model import Identifier, Record, first_line
 
 Headers = Sequence[tuple[str, bytes]]
@@ -30,6 +31,7 @@ TEXT_HEADERS: tuple[tuple[str, str], ...] = (
     ("traceparent", "traceparent"),
     ("matched", "matched"),
     ("replay-id", "replay_id"),
+    (SEALED_HEADER, "sealed_with"),
     ("order-key", "order_key"),
     ("order-place", "order_place"),
     ("order-after", "order_after"),
@@ -47,6 +49,7 @@ class Delivery(Record):
     (`<partition>-<offset>`) it was matched under, `matched` the pattern. `attributes` are CloudEvents attributes
     besides id, type, time and datacontenttype. `due_at_ms` is set while the delivery waits. `order_key` names the line
     that it stands in; the egress adds its place there, the place that must be over before, and since when.
+    `sealed_with` is the id of its tenant's key that the data is sealed with; absent, it is in the clear.
     """
 
     delivery_id: str
@@ -63,6 +66,7 @@ class Delivery(Record):
     traceparent: str | None = None
     matched: str | None = None
     replay_id: str | None = None
+    sealed_with: str | None = None
     order_key: str | None = Field(default=None, max_length=64)
     order_place: int | None = None
     order_after: int | None = None

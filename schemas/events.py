@@ -11,6 +11,8 @@ MOVED_HEADER = "hookfold-moved-from"
 #: Begins the types of events that Hookfold makes itself, and the header that marks them: the change they are about.
 OWN_TYPES = "hookfold."
 NOTICE_HEADER = "hookfold-change"
+#: Header of data that is sealed, with the id of its tenant's key; and of such a key, with that of the ring's.
+SEALED_HEADER = "sealed-with"
 
 
 def cloud_attributes(
@@ -27,12 +29,21 @@ def cloud_attributes(
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """Data as it stands in the log, and the id of its tenant's key that it is sealed with."""
+
+    key_id: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """What happened at a tenant.
 
     `given_id` tells whether the provider named the id (only such ids can repeat). `data` are the provider's bytes;
     `time` is RFC 3339 as it was given; `attributes` are the CloudEvents attributes besides id, type, time and
-    datacontenttype, as text.
+    datacontenttype, as text. `sealed` is how the data is written; where it was read so, `data` is empty until it is
+    opened. `erased`: it cannot be opened any more.
     """
 
     tenant: str
@@ -44,3 +55,5 @@ class Event:
     data_content_type: str | None = None
     traceparent: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    sealed: Sealed | None = None
+    erased: bool = False

@@ -31,6 +31,7 @@ class ErrorKind(StrEnum):
     PAUSED = "paused"
     DISABLED = "disabled"
     EXPIRED = "expired"
+    ERASED = "erased"
 
 
 class Result(Record):

@@ -1,7 +1,5 @@
 """Settings: environment variables `HOOKFOLD_…` or a `.env` file; one model a process, units in the names."""
 
-import base64
-import binascii
 import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -13,12 +11,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from schemas.ring import parse_keys
+
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
-
-#: A key of AES-256.
-KEY_BYTES = 32
-_KEY_ID = re.compile(r"^[A-Za-z0-9_-]{1,32}$")
 
 #: The longest wait a schedule may name: 30 days.
 MAX_DELAY_MS = 30 * 86_400_000
@@ -57,25 +53,6 @@ def _networks(text: str) -> str:
     for part in filter(None, (part.strip() for part in text.split(","))):
         ip_network(part)
     return text
-
-
-def parse_keys(text: str) -> dict[str, bytes]:
-    """The keys in `id:base64,id:base64`, 32 bytes each. Raises ValueError, which tells nothing of a key."""
-    keys: dict[str, bytes] = {}
-    for number, part in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
-        key_id, _, encoded = part.partition(":")
-        if not encoded or not _KEY_ID.fullmatch(key_id):
-            raise ValueError(f"key {number} is not <id>:<base64 of 32 bytes>")
-        try:
-            key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except (binascii.Error, ValueError):
-            raise ValueError(f"key {number} is not base64") from None
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"key {number} has {len(key)} bytes, not {KEY_BYTES}")
-        if key_id in keys:
-            raise ValueError(f"two keys are called {key_id}")
-        keys[key_id] = key
-    return keys
 
 
 def _seal_keys(text: SecretStr) -> SecretStr:
@@ -188,6 +165,17 @@ class JudgingSettings(RegistrationSettings):
     dedupe_window_ms: int = Field(3_600_000, ge=0, description="how far back an event id is known")
     dedupe_events: int = Field(100_000, ge=0, description="how many event ids a partition knows at most")
     history_ms: int = Field(86_400_000, ge=0, description="how long versions of an endpoint are kept for late events")
+    seal_payloads: bool = Field(
+        False, description="seal the data of events in the log, so that it can be erased; needs HOOKFOLD_SEAL_KEYS"
+    )
+
+    @model_validator(mode="after")
+    def _sealable(self) -> "JudgingSettings":
+        if self.seal_payloads and not self.keys:
+            raise ValueError(
+                "HOOKFOLD_SEAL_PAYLOADS needs HOOKFOLD_SEAL_KEYS; `hookfold seal --new-key ID` makes a key"
+            )
+        return self
 
 
 class RouterSettings(JudgingSettings):

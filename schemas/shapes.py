@@ -12,7 +12,7 @@ from schemas.api import CloudEvent, PlainEvent
 from schemas.changes import Change
 from schemas.deliveries import INTEGERS, TEXT_HEADERS, Delivery
 from schemas.endpoints import EndpointRecord
-from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER
+from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, SEALED_HEADER
 from schemas.model import ID_PATTERN
 from schemas.results import ErrorKind, Result
 from schemas.sources import SourceChange
@@ -35,6 +35,7 @@ KEYS: Mapping[str, Schema] = {
     "tenant": {"type": "string", "pattern": ID_PATTERN},
     "tenant/endpoint_id": {"type": "string", "pattern": f"^{_ID}/{_ID}$"},
     "tenant/endpoint_id/order key": {"type": "string", "pattern": f"^{_ID}/{_ID}/.{{1,64}}$"},
+    "tenant/key id": {"type": "string", "pattern": f"^{_ID}(/[A-Za-z0-9_-]{{1,32}})?$"},
     "as it came": _ANY_BYTES_OR_NONE,
 }
 
@@ -143,6 +144,11 @@ def _delivery_headers() -> Schema:
     return _headers(required, {**optional, MOVED_HEADER: _PLACE}, description=described["description"])
 
 
+_KEY_NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,32}$"}
+#: Data that is sealed says so.
+_SEALED: Mapping[str, Schema] = {
+    SEALED_HEADER: {**_KEY_NAME, "description": "the data is sealed: the id of its tenant's key in `keys`"}
+}
 #: A record that was moved to the partition where its key belongs says where from.
 _MOVED = {MOVED_HEADER: _PLACE}
 #: Header names count in any case; these are the usual ones.
@@ -171,6 +177,7 @@ _BINARY_HEADERS = _headers(
         "ce_subject": {"type": "string"},
         "content-type": {"type": "string", "description": "of the data"},
         "traceparent": {"type": "string"},
+        **_SEALED,
         **_MOVED,
     },
     patternProperties={"^ce_[a-z0-9_]{1,64}$": {"type": "string"}},
@@ -187,6 +194,7 @@ _LETTER_HEADERS = _headers(
     {
         "error": {"type": "string"},
         "status-code": {"type": "string", "pattern": "^[0-9]{3}$"},
+        **_SEALED,
         "content-type": {"type": "string", "description": "of the data"},
     },
 )
@@ -211,6 +219,11 @@ _LINE: Schema = {
         "due_ms": {"type": "integer", "description": "when the first may move on, ms since 1970"},
     },
     "required": ["seen", "done", "due_ms"],
+}
+_MARK: Schema = {
+    "type": "object",
+    "properties": {"type": {"type": "string", "const": "tenant.erased"}},
+    "required": ["type"],
 }
 # In `endpoints` a version and its settings are one object.
 _DEFINITIONS |= {"EndpointVersion": _FLAT, "EndpointRecord": _RECORD, "OrderLine": _LINE}
@@ -266,6 +279,17 @@ _SHAPES: Mapping[str, tuple[Shape, ...]] = {
     topics.ORDERING: (
         Shape("order_line", "A line in which somebody waits.", JSON, _reference("OrderLine"), _NO_HEADERS),
         Shape(f"order_line_{_TOMBSTONE}", "Nobody waits in it.", JSON, _NO_VALUE, _NO_HEADERS),
+    ),
+    topics.KEYS: (
+        Shape(
+            "data_key",
+            "A key of a tenant that its data is sealed with, without what was erased from it, sealed with the ring.",
+            BYTES,
+            _ANY_BYTES,
+            _headers({SEALED_HEADER: {**_KEY_NAME, "description": "the id of the ring's key"}}, {}),
+        ),
+        Shape(f"data_key_{_TOMBSTONE}", "It was dropped.", BYTES, _NO_VALUE, _NO_HEADERS),
+        Shape("tenant_erased", "All of the tenant's data up to this time was erased.", JSON, _MARK, _NO_HEADERS),
     ),
     topics.REJECTED: (
         Shape("rejected", "A record that could not be read, as it came.", BYTES, _ANY_BYTES_OR_NONE, _REJECTED_HEADERS),

@@ -16,10 +16,13 @@ RESULTS = "results"
 DEAD_LETTERS = "dead-letters"
 REJECTED = "rejected"
 ORDERING = "ordering"
+KEYS = "keys"
 RETRIES = "retries."
 
 #: How long an outage of the delayer may last on top of the longest delay before waiting retries could expire.
 PROMISED_OUTAGE_MS = 7 * DAY_MS
+#: Only what lies in a finished segment can be forgotten: a record that comes so much later begins another one.
+FORGET_SEGMENT_MS = 1_000
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Topic:
     """One topic as Hookfold wants it.
 
     `retention_ms` is -1 for ever; `max_record_bytes` is Kafka's `max.message.bytes`; `timestamps` decides whose clock
-    a record's time is: the broker's wherever a time of the log decides something.
+    a record's time is: the broker's wherever a time of the log decides something. `forgets`: what is replaced or
+    dropped in a compacted topic is to be gone from the disk as soon as Kafka can do that.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Topic:
     retention_ms: int
     max_record_bytes: int
     timestamps: Literal["LogAppendTime", "CreateTime"] = "LogAppendTime"
+    forgets: bool = False
 
     def config(self) -> dict[str, str]:
         """Kafka's topic settings, as strings."""
@@ -50,6 +55,13 @@ class Topic:
         }
         if self.cleanup == "compact":
             settings |= {"min.cleanable.dirty.ratio": "0.2", "delete.retention.ms": str(DAY_MS)}
+        if self.forgets:
+            settings |= {
+                "segment.ms": str(FORGET_SEGMENT_MS),
+                "min.cleanable.dirty.ratio": "0.0",
+                "max.compaction.lag.ms": str(FORGET_SEGMENT_MS),
+                "file.delete.delay.ms": str(FORGET_SEGMENT_MS),
+            }
         return settings
 
 
@@ -128,6 +140,17 @@ def topic_map(tiers_ms: dict[str, int]) -> tuple[Topic, ...]:
             "compact",
             -1,
             MIB,
+        ),
+        Topic(
+            KEYS,
+            "tenant/key id",
+            "a key that the tenant's data is sealed with",
+            ("router", "gateway", "operators"),
+            ("router", "egress", "gateway"),
+            "compact",
+            -1,
+            8 * MIB,
+            forgets=True,
         ),
         Topic(
             REJECTED,

@@ -7,6 +7,8 @@ import random
 import secrets
 from collections.abc import Callable
 
+from aiokafka.errors import KafkaError
+
 from handlers.egress.client import Client
 from handlers.egress.exchange import Request
 from handlers.egress.queues import EndpointQueue, Item
@@ -21,14 +23,17 @@ from handlers.wire.settling import Policy
 from schemas import topics
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, EndpointVersion, State
+from schemas.events import Sealed
 from schemas.results import Result
 from schemas.settings import EgressSettings
 from schemas.version import VERSION
 from streams import metrics
-from streams.core import admission, sealing
+from streams.core import admission, judging, sealing
 from streams.core.breaking import Report
+from streams.core.data_keys import Changed
 from streams.core.outputs import Output
 from streams.core.sealing import CannotOpen, Keyring
+from streams.erasure.view import DataKeys
 from streams.lane import clock
 
 logger = logging.getLogger(__name__)
@@ -49,7 +54,7 @@ Teller = Callable[[Delivery, int, Outcome], list[Output]]
 class Attempts:
     """Makes the attempts of a process."""
 
-    def __init__(self, settings: EgressSettings, client: Client, view: EndpointView) -> None:
+    def __init__(self, settings: EgressSettings, client: Client, view: EndpointView, keys: DataKeys) -> None:
         self._timeout_ms = settings.timeout_ms
         self._policy = Policy(settings.schedule_ms, settings.retry_jitter, settings.tiers_ms, settings.order_wait_ms)
         self._give_up_ms = settings.disable_after_ms
@@ -57,6 +62,7 @@ class Attempts:
         self._origin = settings.origin
         self._sender = Sender(client, USER_AGENT)
         self._view = view
+        self._keys = keys
 
     async def make(self, items: list[Item], queue: EndpointQueue) -> Report | None:
         """Deal with one item, or the items of a batch. Returns how the receiver took it; None: no attempt was made.
@@ -102,9 +108,13 @@ class Attempts:
                 version = record.current
                 if step is Step.VERIFY:
                     return await self._verify(item, work, version)
-                continue
+                if item.delivery.sealed_with is None:
+                    continue
+                if (reason := await self._unseal(item, item.delivery.sealed_with)) is None:
+                    continue
+                self._close(item, work, *settling.erase(item.delivery, reason))
             items.remove(item)
-        if version is None:
+        if version is None or not items:
             return None
         assert version.settings is not None
         queue.rate_per_s, queue.batch = version.rate_per_s, version.settings.batch
@@ -131,7 +141,7 @@ class Attempts:
     async def _send(self, item: Item, work: EgressWork, settings: EndpointSettings, tell: Teller) -> Report:
         delivery = item.delivery
         attempted_at_ms = clock.now_ms()
-        body = payload.render(settings.payload.format, delivery, payload.time_of(delivery), settings.payload.fields)
+        body = payload.render(settings.payload.format, item.shown, payload.time_of(delivery), settings.payload.fields)
         envelope = Envelope.of(delivery)
         headers = request.headers(envelope, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
         sending = Request(settings.url, headers, body.body, self._timeout_of(settings))
@@ -148,7 +158,7 @@ class Attempts:
         """One request for all; for each half where it is larger than the receiver takes."""
         deliveries = [item.delivery for item in items]
         attempted_at_ms = clock.now_ms()
-        timed = [(delivery, payload.time_of(delivery)) for delivery in deliveries]
+        timed = [(item.shown, payload.time_of(item.delivery)) for item in items]
         body = payload.render_batch(settings.payload.format, timed, settings.payload.fields)
         envelope = batching.envelope(deliveries)
         headers = request.headers(envelope, settings, body, now_ms=attempted_at_ms, user_agent=USER_AGENT)
@@ -217,6 +227,23 @@ class Attempts:
     def _open(self, version: EndpointVersion, delivery: Delivery) -> EndpointSettings:
         assert version.settings is not None
         return sealing.open_secrets(version.settings, self._ring, delivery.tenant, delivery.endpoint_id)
+
+    async def _unseal(self, item: Item, key_id: str) -> str | None:
+        """Open the item's data for this attempt alone, and return None, or why nobody ever will in one line.
+
+        Raises `CannotOpen` where a key of the ring is missing, `Unknown` where Kafka does not say what there is.
+        """
+        delivery = item.delivery
+        try:
+            data = await self._keys.data_of(delivery.tenant, delivery.event_id, Sealed(key_id, delivery.data))
+        except Changed as problem:
+            return str(problem)
+        except (TimeoutError, KafkaError) as problem:
+            raise Unknown(repr(problem)) from problem
+        if data is None:
+            return judging.ERASED
+        item.opened = delivery.model_copy(update={"data": data})
+        return None
 
     def _close(self, item: Item, work: EgressWork, result: Result, made: list[Output]) -> None:
         self._note(result)

@@ -43,13 +43,22 @@ class Owner(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A delivery in memory, and where it came from. `queued_at` is monotonic time in seconds."""
+    """A delivery in memory, and where it came from. `queued_at` is monotonic time in seconds.
+
+    `opened` is the delivery with its data in the clear, where that is sealed, while it is attempted.
+    """
 
     delivery: Delivery
     place: TopicPartition
     offset: int
     owner: Owner
     queued_at: float = 0.0
+    opened: Delivery | None = None
+
+    @property
+    def shown(self) -> Delivery:
+        """The delivery as its receiver gets it."""
+        return self.opened or self.delivery
 
     @property
     def size(self) -> int:

@@ -15,6 +15,7 @@ from handlers.egress.work import EgressWork
 from schemas import topics
 from schemas.settings import EgressSettings
 from streams import metrics, provisioning
+from streams.erasure.view import DataKeys
 from streams.lane.group import LaneGroup
 from streams.lane.health import Health
 from streams.lane.log import Log
@@ -31,6 +32,7 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
         return
     log = Log(settings)
     view = EndpointView(settings, log)
+    keys = DataKeys(settings, log)
     metrics.ENDPOINTS.set_function(lambda: len(view))
     await log.start()
     try:
@@ -38,7 +40,7 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
         await view.start()
         health.ready("view")
         async with Client(settings) as client:
-            dispatcher = Dispatcher(settings, Attempts(settings, client, view).make)
+            dispatcher = Dispatcher(settings, Attempts(settings, client, view, keys).make)
             sweeping = asyncio.get_running_loop().create_task(dispatcher.sweep())
             group = LaneGroup(
                 settings,
@@ -55,5 +57,6 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
             finally:
                 sweeping.cancel()
     finally:
+        await keys.stop()
         await view.stop()
         await log.stop()

@@ -37,13 +37,16 @@ async def retry(context: Context, request: web.Request) -> web.StreamResponse:
     event = await find(context, tenant, row["event_id"], row["event_time_ms"])
     if event is None:
         raise Refusal(Kind.CONFLICT, "the event is no longer in the log; its dead letter may be")
+    if event.event.erased:
+        raise Refusal(Kind.CONFLICT, "the event was erased; there is nothing to be delivered")
+    (written,) = await context.sealed(tenant, [event.event])
     replay_id = context.retries.begin(tenant, delivery_id, [orjson.loads(result) for _, result in results])
     filterable = Filterable(event.event)
     pattern = judging.matching_pattern(record.current, event.event, filterable) or row["event_type"]
     key = ordering.key_of(record.current.settings, filterable)
     attempt = row["attempt"] + 1
     owed = judging.deliver(
-        event.event, event.source, record, record.settings_version, pattern, attempt, replay_id, order_key=key
+        written, event.source, record, record.settings_version, pattern, attempt, replay_id, order_key=key
     )
     if not owed.fits:
         raise Refusal(Kind.CONFLICT, "the delivery would be larger than its topic takes")

@@ -13,6 +13,7 @@ from handlers.gateway import (
     asyncapi,
     deliveries,
     endpoints,
+    erasing,
     events,
     explaining,
     inbound,
@@ -33,6 +34,7 @@ CALLS: tuple[Call, ...] = (
     *events.CALLS,
     *explaining.CALLS,
     *again.CALLS,
+    *erasing.CALLS,
 )
 
 _DOCS = """<!doctype html>

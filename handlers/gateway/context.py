@@ -21,11 +21,15 @@ from handlers.gateway.views import Views
 from schemas import topics
 from schemas.changes import Change
 from schemas.endpoints import EndpointRecord, State
+from schemas.events import Event
 from schemas.settings import GatewaySettings
 from streams.core import lifecycle, outputs, partitioning, sealing
 from streams.core.bucket import Bucket
+from streams.core.reading import Unreadable
 from streams.core.registering import Limits
 from streams.core.sealing import Keyring
+from streams.erasure import erasing
+from streams.erasure.view import DataKeys, NotReady
 from streams.lane import clock, private
 from streams.lane.bounded import within
 from streams.lane.health import KAFKA_SILENCE_S, Health
@@ -39,6 +43,8 @@ SEND_TIMEOUT_S = 6.0
 RETRY_AFTER_S = 5
 LOCKS = 4_096
 MAX_BUCKETS = 100_000
+#: Of an event that the log does not have yet: later than anything in it.
+_NOT_YET_MS = 2**62
 
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
 
@@ -68,20 +74,24 @@ class Context:
         self.producer: AIOKafkaProducer | None = None
         self.retries = Retries()
         self._past: Past | None = None
+        self._keys: DataKeys | None = None
+        self._log: Log | None = None
+        self._later: set[asyncio.Task[None]] = set()
+        self._erasing = asyncio.Lock()
         self._limits = Limits(settings.allow_http, settings.allowed_networks, settings.default_verification, self.ring)
         self._views = views
         self._health = health
         # One write of an endpoint at a time; that two endpoints now and then share a lock only makes one wait.
         self._writing = [asyncio.Lock() for _ in range(LOCKS)]
 
-    def connect(self, producer: AIOKafkaProducer, follower: Follower, log: Log) -> None:
+    def connect(self, producer: AIOKafkaProducer, follower: Follower, log: Log, keys: DataKeys) -> None:
         """Kafka has answered."""
-        self.producer, self.follower = producer, follower
-        self._past = Past(PastEvents(self.settings, log), PastEndpoints(self.settings, log, self._limits))
+        self.producer, self.follower, self._log, self._keys = producer, follower, log, keys
+        self._past = Past(PastEvents(self.settings, log, keys), PastEndpoints(self.settings, log, self._limits))
 
     def disconnect(self) -> None:
         """Kafka is away."""
-        self.producer = self._past = None
+        self.producer = self._past = self._keys = self._log = None
 
     @property
     def past(self) -> Past:
@@ -155,6 +165,43 @@ class Context:
 
         first = await self._appended(topic, append)
         return [(partition, first + number) for number in range(len(records))]
+
+    async def sealed(self, tenant: str, events: Sequence[Event]) -> list[Event]:
+        """Events as they are to be written. Raises `Refusal`, also for one whose id was erased."""
+        if not self.settings.seal_payloads:
+            return list(events)
+        if (keys := self._keys) is None:
+            raise Refusal(Kind.UNAVAILABLE, "Kafka does not answer", retry_after_s=RETRY_AFTER_S)
+        try:
+            await keys.ready([tenant])
+            made = [keys.resolved(event, _NOT_YET_MS, sure=True) for event in events]
+        except (KafkaError, TimeoutError, OSError, NotReady) as problem:
+            raise Refusal(Kind.UNAVAILABLE, "there is no key to seal with", retry_after_s=RETRY_AFTER_S) from problem
+        for before, event in zip(events, made, strict=True):
+            if isinstance(event, Unreadable):
+                raise Refusal(Kind.CONFLICT, event.reason)
+            if event.erased:
+                raise Refusal(Kind.CONFLICT, f"the event {before.event_id} was erased; its id is not used again")
+        return [event for event in made if isinstance(event, Event)]
+
+    async def erase(self, tenant: str, event_id: str | None) -> int:
+        """Erase an event, or all data of the tenant; how many keys that took. Raises `NotErased` and `Refusal`."""
+        keys, log = self._keys, self._log
+        if keys is None or log is None:
+            raise Refusal(Kind.UNAVAILABLE, "Kafka does not answer", retry_after_s=RETRY_AFTER_S)
+        async with self._erasing:  # two at a time would fence each other
+            if event_id is None:
+                done = await erasing.erase_tenant(self.settings, log, tenant)
+            else:
+                done = await erasing.erase_events(self.settings, log, tenant, [event_id])
+        try:
+            await keys.reach(tenant)
+        except (KafkaError, TimeoutError, OSError) as problem:
+            raise Refusal(Kind.UNAVAILABLE, "it is erased, but not seen here yet") from problem
+        task = asyncio.get_running_loop().create_task(erasing.forget(self.settings, tenant))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return done.keys
 
     async def _appended(self, topic: str, append: Callable[[AIOKafkaProducer, str], Coroutine[Any, Any, _T]]) -> _T:
         """What `append` returns, which is given the producer and the topic's full name. Raises `Refusal`."""

@@ -34,6 +34,7 @@ from schemas.api import (
 from schemas.changes import Subscription
 from schemas.deliveries import TEST, Delivery
 from schemas.endpoints import EndpointRecord, State
+from schemas.events import Event
 from schemas.model import Record
 from streams.core import keys, reading
 from streams.core.showing import shown
@@ -114,6 +115,8 @@ async def test(context: Context, request: web.Request) -> web.StreamResponse:
     if record.current.state is not State.ACTIVE:
         raise Refusal(Kind.CONFLICT, f"the endpoint is {record.current.state.value}")
     event_id = f"test-{uuid.uuid4()}"
+    data = b'{"message":"This is a test."}'
+    (event,) = await context.sealed(tenant, [Event(tenant, event_id, TEST, data)])
     owed = Delivery(
         delivery_id=reading.delivery_id(tenant, event_id, endpoint_id),
         event_id=event_id,
@@ -123,7 +126,8 @@ async def test(context: Context, request: web.Request) -> web.StreamResponse:
         endpoint_version=record.settings_version,
         event_time_ms=clock.now_ms(),
         data_content_type="application/json",
-        data=b'{"message":"This is a test."}',
+        sealed_with=event.sealed.key_id if event.sealed is not None else None,
+        data=event.sealed.data if event.sealed is not None else data,
     )
     await context.send(topics.DELIVERIES, owed.key.decode(), owed.data, owed.headers())
     return answer(TestOwed(delivery_id=owed.delivery_id, event_id=event_id), 202)

@@ -15,7 +15,7 @@ from handlers.gateway.problems import Kind, Refusal
 from handlers.wire import clouds
 from schemas import topics
 from schemas.api import CloudEvent, PlainEvent, Published, PublishedBatch
-from schemas.events import CLOUDEVENTS_BATCH, CLOUDEVENTS_JSON
+from schemas.events import CLOUDEVENTS_BATCH, CLOUDEVENTS_JSON, Event
 from streams.core import reading
 from streams.core.reading import Unreadable
 
@@ -53,11 +53,14 @@ async def publish(context: Context, request: web.Request) -> web.StreamResponse:
         raise Refusal(Kind.BAD_REQUEST, "the body is not a JSON object, or array of such for a batch") from None
     except UnicodeError:
         raise Refusal(Kind.INVALID, "an id or attribute is not UTF-8") from None
-    for number, (_, value, headers) in enumerate(records):
-        check(context, tenant, value, headers, f"event {number + 1}: " if batch else "")
-    appended = await context.send_all(
-        topics.EVENTS, tenant, [(value, [*headers, *more]) for _, value, headers in records]
-    )
+    checked = [
+        check(context, tenant, value, [*headers, *more], f"event {number + 1}: " if batch else "")
+        for number, (_, value, headers) in enumerate(records)
+    ]
+    written = [(value, [*headers, *more]) for _, value, headers in records]
+    if context.settings.seal_payloads:
+        written = [clouds.as_record(event) for event in await context.sealed(tenant, checked)]
+    appended = await context.send_all(topics.EVENTS, tenant, written)
     done = [
         Published(id=event_id, partition=sent.partition, offset=sent.offset)
         for (event_id, _, _), sent in zip(records, appended, strict=True)
@@ -116,14 +119,15 @@ def _is_null(raw: msgspec.Raw) -> bool:
     return bytes(raw).strip() == b"null"
 
 
-def check(context: Context, tenant: str, value: bytes, headers: list[tuple[str, bytes]], place: str) -> None:
-    """What the router would not read is not written: it raises `Refusal`, with `place` in front."""
+def check(context: Context, tenant: str, value: bytes, headers: list[tuple[str, bytes]], place: str) -> Event:
+    """The event. What the router would not read is not written: it raises `Refusal`, with `place` in front."""
     max_bytes = context.settings.max_event_bytes
     if len(value) > max_bytes:
         raise Refusal(Kind.TOO_LARGE, f"{place}the event has {len(value)} bytes, {max_bytes} are allowed")
     event = reading.read_event(tenant, value, headers, partition=0, offset=0, max_bytes=max_bytes)
     if isinstance(event, Unreadable):
         raise Refusal(Kind.INVALID, place + event.reason)
+    return event
 
 
 CALLS = (
@@ -140,6 +144,6 @@ CALLS = (
             CLOUDEVENTS_BATCH: [CloudEvent],
         },
         headers={"Idempotency-Key": "the event's id where it has none"},
-        problems=(Kind.UNAVAILABLE,),
+        problems=(Kind.CONFLICT, Kind.UNAVAILABLE),
     ),
 )

@@ -18,6 +18,7 @@ from schemas.api import Attempt, ChangePlace, EndpointExplained, Explanation
 from schemas.endpoints import EndpointRecord
 from streams.core import explaining
 from streams.core.explaining import Decision
+from streams.core.sealing import CannotOpen
 from streams.lane import clock
 from streams.past.events import Found, TooLong
 
@@ -45,16 +46,20 @@ async def explain(context: Context, request: web.Request) -> web.StreamResponse:
             event_time_ms=found.source.at_ms,
             partition=found.source.partition,
             offset=found.source.offset,
+            erased=found.event.erased or None,
             endpoints=tuple(_explained(found, record, results.get(record.endpoint_id, [])) for record in records),
         )
     )
 
 
 async def find(context: Context, tenant: str, event_id: str, near_ms: int | None) -> Found | None:
-    """The event in the log. Raises `Refusal` where Kafka does not answer, or the search takes too long."""
+    """The event in the log. Raises `Refusal` where Kafka does not answer, or the search takes too long.
+
+    One that was erased is found without its data.
+    """
     try:
         return await context.past.events.find(tenant, event_id, near_ms, SEARCH_S)
-    except (TooLong, KafkaError, TimeoutError) as problem:
+    except (TooLong, KafkaError, TimeoutError, CannotOpen) as problem:
         raise Refusal(Kind.UNAVAILABLE, str(problem), retry_after_s=RETRY_AFTER_S) from problem
 
 

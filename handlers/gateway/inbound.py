@@ -17,7 +17,7 @@ from handlers.gateway import events, sources
 from handlers.gateway.calls import answer, counted
 from handlers.gateway.context import RETRY_AFTER_S, Context, Rate
 from handlers.gateway.problems import Handler, Kind, Refusal, expected
-from handlers.wire import inbound_events, inbound_handshakes, inbound_signatures
+from handlers.wire import clouds, inbound_events, inbound_handshakes, inbound_signatures
 from handlers.wire.inbound_events import Arrived, Unfit
 from handlers.wire.inbound_signatures import Incoming
 from schemas import topics
@@ -134,6 +134,9 @@ async def _append(context: Context, request: web.Request, arrived: list[Arrived]
     traceparent = request.headers.get("traceparent", "")
     more = [("traceparent", traceparent.encode("utf-8", "replace"))] if traceparent else []
     records = [(event.value, [*event.headers, *more]) for event in arrived]
+    if context.settings.seal_payloads:
+        read = [events.check(context, tenant, value, headers, "") for value, headers in records]
+        records = [clouds.as_record(event) for event in await context.sealed(tenant, read)]
     # One that is larger than a batch of several may be is still one that its topic takes.
     if len(records) == 1:
         sent = await context.send(topics.EVENTS, tenant, *records[0])

@@ -20,6 +20,7 @@ from handlers.gateway.follower import Follower
 from handlers.gateway.views import Views
 from schemas.settings import GatewaySettings
 from streams import provisioning
+from streams.erasure.view import DataKeys
 from streams.lane import connections
 from streams.lane.health import Health
 from streams.lane.log import Log
@@ -100,13 +101,14 @@ class Gateway:
             linger_ms=0,
         )
         follower = Follower(self._settings, self._views, log, health)
+        keys = DataKeys(self._settings, log, seals=self._settings.seal_payloads)
         tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         try:
             await log.start()
             await producer.start()
             health.kafka_answered()
-            context.connect(producer, follower, log)
+            context.connect(producer, follower, log, keys)
             tasks = [loop.create_task(follower.run()), loop.create_task(log.listen(health))]
             health.ready("start")
             stopping = loop.create_task(stop.wait())
@@ -120,6 +122,7 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             context.disconnect()
             await connections.disconnect(producer)
+            await keys.stop()
             await log.stop()
             follower.close()
 

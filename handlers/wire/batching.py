@@ -16,6 +16,7 @@ from schemas.results import ErrorKind
 _BATCH_IDS = uuid.UUID("0d0c6a0e-3f0f-5a55-8a71-6f1c9b1c5c42")
 MAX_ERROR = 200
 TOO_LARGE = 413
+ITEM = "the receiver failed this item"
 
 
 def envelope(deliveries: Sequence[Delivery]) -> Envelope:
@@ -35,7 +36,10 @@ def outcomes(deliveries: Sequence[Delivery], outcome: Outcome, body: bytes) -> l
         return [outcome] * len(deliveries)
     failed = _failed(body)
     return [
-        replace(outcome, error_kind=ErrorKind.STATUS, error=failed[one.delivery_id])
+        # What a receiver says of sealed data may say it again, and that is not to stand in the log.
+        replace(
+            outcome, error_kind=ErrorKind.STATUS, error=failed[one.delivery_id] if one.sealed_with is None else ITEM
+        )
         if one.delivery_id in failed
         else outcome
         for one in deliveries
@@ -57,7 +61,5 @@ def _failed(body: bytes) -> dict[str, str]:
             line = (
                 " ".join("".join(c if c.isprintable() else " " for c in said).split()) if isinstance(said, str) else ""
             )
-            found[one["id"]] = (
-                f"the receiver failed this item: {line[:MAX_ERROR]}" if line else "the receiver failed this item"
-            )
+            found[one["id"]] = f"{ITEM}: {line[:MAX_ERROR]}" if line else ITEM
     return found

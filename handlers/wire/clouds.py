@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from schemas.events import SEALED_HEADER, Event
+
 #: Raw values keep their bytes.
 OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ARRAY: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
@@ -29,6 +31,21 @@ def attributes_of(headers: Mapping[str, str]) -> dict[str, str]:
 def as_headers(attributes: Mapping[str, str]) -> list[tuple[str, bytes]]:
     """Attributes as headers of a record, with the bytes that they came with."""
     return [(f"ce_{name}", value.encode("utf-8", "surrogateescape")) for name, value in attributes.items()]
+
+
+def as_record(event: Event) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Value and headers of the record of an event that is sealed. Raises ValueError for one that is not."""
+    if event.sealed is None:
+        raise ValueError(f"the event {event.event_id} is not sealed")
+    told = {"id": event.event_id, "type": event.event_type, **event.attributes}
+    if event.time is not None:
+        told["time"] = event.time
+    headers = as_headers(told)
+    if event.data_content_type is not None:
+        headers.append(("content-type", event.data_content_type.encode()))
+    if event.traceparent is not None:
+        headers.append(("traceparent", event.traceparent.encode()))
+    return event.sealed.data, [*headers, (SEALED_HEADER, event.sealed.key_id.encode())]
 
 
 def text_of(raw: Mapping[str, msgspec.Raw], name: str) -> str | None:

@@ -11,6 +11,7 @@ from handlers.wire.verifying import Judged
 from schemas import topics
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, State
+from schemas.events import SEALED_HEADER
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import parse_duration_ms
 from streams.core import delays, judging, outputs, retrying
@@ -146,6 +147,12 @@ def skip(delivery: Delivery, state: State) -> tuple[Result, list[Output]]:
     return made, [outputs.result(made)]
 
 
+def erase(delivery: Delivery, reason: str) -> tuple[Result, list[Output]]:
+    """The result of a delivery whose data cannot be opened any more."""
+    made = _about(delivery, attempt=0, verdict=Verdict.SKIPPED, error_kind=ErrorKind.ERASED, error=reason)
+    return made, [outputs.result(made)]
+
+
 def supersede(delivery: Delivery) -> tuple[Result, list[Output]]:
     """The result of a handshake that nobody waits for any more."""
     made = _about(
@@ -159,7 +166,7 @@ def supersede(delivery: Delivery) -> tuple[Result, list[Output]]:
 
 
 def dead_letter(delivery: Delivery, made: Result) -> Output:
-    """The data as it came, and in headers what became of it."""
+    """The data as the delivery has it, and in headers what became of it."""
     told = {
         "delivery-id": delivery.delivery_id,
         "event-id": delivery.event_id,
@@ -171,6 +178,8 @@ def dead_letter(delivery: Delivery, made: Result) -> Output:
         "event-time-ms": delivery.event_time_ms,
     }
     headers = [(name, str(value).encode()) for name, value in told.items() if value is not None]
+    if delivery.sealed_with is not None:
+        headers.append((SEALED_HEADER, delivery.sealed_with.encode()))
     if delivery.data_content_type:
         headers.append(("content-type", delivery.data_content_type.encode()))
     return Output(topics.DEAD_LETTERS, delivery.key, delivery.data, headers)
@@ -208,7 +217,8 @@ def _result(
         latency_ms=outcome.latency_ms,
         attempted_at_ms=attempted_at_ms,
         next_attempt_at_ms=next_attempt_at_ms,
-        response_excerpt=outcome.response_excerpt,
+        # A receiver may say again what it was told, and that is not to stand in the log.
+        response_excerpt=outcome.response_excerpt if delivery.sealed_with is None else None,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from schemas.endpoints import CatchUp, EndpointRecord, State
 from schemas.events import Event
 from schemas.results import Result, Verdict
-from streams.core import judging, matching, ordering, reading, versions
+from streams.core import judging, matching, ordering, outputs, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
@@ -31,7 +31,7 @@ def gather(known: dict[str, Past], results: Iterable[Result]) -> None:
 def owed(
     event: Event, source: Source, record: EndpointRecord, catch_up: CatchUp, past: Mapping[str, Past]
 ) -> Output | None:
-    """The delivery that the replay makes of an event; None where it makes none.
+    """The delivery that the replay makes of an event, or the result of one that was erased; None where it makes none.
 
     Of what was skipped, an event is owed that found the endpoint not active, and one that was delivered to it but
     skipped at the attempt; not one that has been attempted since. A backfill owes what the present subscriptions lead
@@ -50,6 +50,8 @@ def owed(
         pattern = _missed(event, source, record, catch_up, known, filterable)
     if pattern is None:
         return None
+    if event.erased:
+        return outputs.result(judging.erase(event, source.at_ms, record.endpoint_id, catch_up.replay_id))
     attempt = known.attempt + 1 if known is not None else 1
     key = ordering.key_of(record.current.settings, filterable)
     return judging.deliver(event, source, record, record.settings_version, pattern, attempt, catch_up.replay_id, key)

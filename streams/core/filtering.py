@@ -37,11 +37,18 @@ class Filterable:
         self._parsed = False
 
     def passes(self, given: str | dict[str, Any] | None) -> bool:
-        """Whether the event passes; an error while that is found out is a no."""
+        """Whether the event passes; an error while that is found out is a no.
+
+        One that was erased passes where its data is asked for: what it would have been is not known any more.
+        """
+        if self._event.erased and isinstance(given, dict):
+            return True
         return given is None or self.why_not(given) is None
 
     def why_not(self, given: str | dict[str, Any]) -> str | None:
         """Why the event does not pass, in one line; None where it does."""
+        if self._event.erased and isinstance(given, dict):
+            return "its data was erased, and the filter asks for it"
         try:
             if isinstance(given, str):
                 matched = cesql.compile_filter(given).matches(self._attributes_of())

@@ -19,6 +19,8 @@ KIND_OF_STATE = {
     State.DISABLED: ErrorKind.DISABLED,
     State.GONE: ErrorKind.GONE,
 }
+#: What a result says of an event whose data cannot be opened any more.
+ERASED = "the event was erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
             made.append(outputs.result(skip(event, source.at_ms, record.endpoint_id, identity, version.state)))
             skipped += 1
             continue
+        if event.erased:
+            made.append(outputs.result(erase(event, source.at_ms, record.endpoint_id)))
+            skipped += 1
+            continue
         key = ordering.key_of(version.settings, filterable)
         delivery = deliver(event, source, record, f"{record.partition}-{version.offset}", pattern, order_key=key)
         if delivery.fits:
@@ -83,6 +89,23 @@ def skip(event: Event, at_ms: int, endpoint_id: str, delivery_id: str, state: St
         error_kind=KIND_OF_STATE[state],
         error=f"the endpoint was {state.value} when the event came",
         event_time_ms=at_ms,
+    )
+
+
+def erase(event: Event, at_ms: int, endpoint_id: str, replay_id: str | None = None) -> Result:
+    """The result of a delivery whose event was erased before it was made."""
+    return Result(
+        delivery_id=reading.delivery_id(event.tenant, event.event_id, endpoint_id),
+        event_id=event.event_id,
+        event_type=event.event_type,
+        tenant=event.tenant,
+        endpoint_id=endpoint_id,
+        attempt=0,
+        verdict=Verdict.SKIPPED,
+        error_kind=ErrorKind.ERASED,
+        error=ERASED,
+        event_time_ms=at_ms,
+        replay_id=replay_id,
     )
 
 
@@ -124,8 +147,9 @@ def deliver(
         traceparent=event.traceparent,
         matched=pattern,
         replay_id=replay_id,
+        sealed_with=event.sealed.key_id if event.sealed is not None else None,
         order_key=order_key,
         attributes=event.attributes,
-        data=event.data,
+        data=event.sealed.data if event.sealed is not None else event.data,
     )
     return Output(topics.DELIVERIES, delivery.key, delivery.data, delivery.headers(), origin=source.origin)

@@ -13,9 +13,10 @@ import msgspec
 from pydantic import Field, TypeAdapter, ValidationError
 
 from schemas.changes import Change
-from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, Event
+from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, SEALED_HEADER, Event, Sealed
 from schemas.model import first_line, is_identifier
 from schemas.sources import SourceChange
+from streams.core import data_keys
 from streams.core.outputs import Source
 
 RecordHeaders = Sequence[tuple[str, bytes]]
@@ -88,13 +89,16 @@ def read_event(
     """The event in a record, in any of the contract's three encodings.
 
     `partition` and `offset` are the record's own and name an event that has no id; a record that was moved is named
-    by its origin. `max_bytes` bounds the value.
+    by its origin. `max_bytes` bounds the value. Sealed data is not opened here.
     """
     if value is None:
         return Unreadable("the record has no value")
+    named = {name.lower(): raw for name, raw in headers if raw is not None}
+    sealed_with = named.get(SEALED_HEADER)
+    if sealed_with is not None:
+        max_bytes += data_keys.OVERHEAD_BYTES
     if len(value) > max_bytes:
         return Unreadable(f"the event has {len(value)} bytes, {max_bytes} are allowed")
-    named = {name.lower(): raw for name, raw in headers if raw is not None}
     moved = named.get(MOVED_HEADER, b"")
     own_id = moved.decode() if _MOVED.fullmatch(moved) else f"{partition}-{offset}"
     try:
@@ -121,16 +125,22 @@ def read_event(
     if fields["type"].startswith(OWN_TYPES) and not _MOVED.fullmatch(named.get(NOTICE_HEADER, b"")):
         return Unreadable(f"types that begin with {OWN_TYPES} are Hookfold's own")
     given_id = fields["id"] is not None
+    sealed: Sealed | None = None
+    if sealed_with is not None:
+        if not (fields["data"] is value and given_id and data_keys.is_key_id(sealed_with)):
+            return Unreadable("sealed data belongs to a CloudEvent in headers with an id, and names its key")
+        sealed = Sealed(sealed_with.decode(), value)
     return Event(
         tenant=tenant,
         event_id=fields["id"] if given_id else own_id,
         event_type=fields["type"],
-        data=fields["data"],
+        data=fields["data"] if sealed is None else b"",
         given_id=given_id,
         time=fields["time"],
         data_content_type=fields["content_type"],
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         attributes=fields["attributes"],
+        sealed=sealed,
     )
 
 
@@ -238,7 +248,7 @@ def _refuse(fields: Mapping[str, Any]) -> str | None:
             continue
         if not isinstance(text, str) or not text:
             return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
-        if (problem := _refuse_text(text)) is not None:
+        if (problem := refuse_text(text)) is not None:
             return f"the event's {name} {problem}"
     if fields["time"] is not None and not _is_time(fields["time"]):
         return "the event's time is not RFC 3339"
@@ -260,7 +270,7 @@ def _is_time(text: Any) -> bool:
 
 
 def _refuse_attributes(attributes: Iterable[tuple[str, str]], content_type: str | None) -> str | None:
-    if content_type is not None and _refuse_text(content_type) is not None:
+    if content_type is not None and refuse_text(content_type) is not None:
         return "the event's content type has control characters or is longer than 256 bytes"
     for name, text in attributes:
         if name in _RESERVED or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
@@ -272,7 +282,8 @@ def _refuse_attributes(attributes: Iterable[tuple[str, str]], content_type: str 
     return None
 
 
-def _refuse_text(text: str) -> str | None:
+def refuse_text(text: str) -> str | None:
+    """Why a text can be no id or type of an event, as the end of a sentence; None where it can."""
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
         return "has control characters"
     try:

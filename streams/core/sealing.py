@@ -90,13 +90,29 @@ class Keyring:
         except (InvalidTag, ValueError, binascii.Error) as problem:
             raise CannotOpen("a sealed value was sealed for another endpoint, or has been changed") from problem
 
+    def seal_bytes(self, raw: bytes, bound: bytes) -> tuple[str, bytes]:
+        """The id of the key that seals, and the bytes sealed. Raises `KeyMissing` where the ring is empty."""
+        if self._first is None:
+            raise KeyMissing("HOOKFOLD_SEAL_KEYS is not set")
+        cipher, nonce_key = self._keys[self._first]
+        nonce = hmac.digest(nonce_key, bound + b"\0" + raw, "sha256")[:_NONCE_BYTES]
+        return self._first, nonce + cipher.encrypt(nonce, raw, bound)
+
+    def open_bytes(self, key_id: str, sealed: bytes, bound: bytes) -> bytes:
+        """What was sealed by `seal_bytes`. Raises `CannotOpen`."""
+        key = self._keys.get(key_id)
+        if key is None:
+            raise KeyMissing(f"a data key is sealed with the key {key_id}, which is not in HOOKFOLD_SEAL_KEYS")
+        try:
+            return key[0].decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError) as problem:
+            raise CannotOpen("a sealed value was sealed for something else, or has been changed") from problem
+
     def _seal(self, text: str, scope: str, bound: bytes) -> str:
         if self._first is None or text.startswith(PREFIX):
             return text
-        cipher, nonce_key = self._keys[self._first]
-        nonce = hmac.digest(nonce_key, bound + b"\0" + text.encode(), "sha256")[:_NONCE_BYTES]
-        sealed = base64.urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), bound)).decode().rstrip("=")
-        return f"{PREFIX}{scope}.{self._first}.{sealed}"
+        key_id, raw = self.seal_bytes(text.encode(), bound)
+        return f"{PREFIX}{scope}.{key_id}.{base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
 def name_of_source(source_id: str) -> str:

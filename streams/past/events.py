@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
@@ -15,6 +15,8 @@ from schemas.settings import JudgingSettings
 from streams.core import partitioning, reading
 from streams.core.outputs import Source
 from streams.core.reading import Unreadable
+from streams.core.sealing import CannotOpen
+from streams.erasure.view import DataKeys, NotReady
 from streams.lane.log import Log
 from streams.lane.sources import source_of
 
@@ -39,9 +41,10 @@ class TooLong(Exception):
 class PastEvents:
     """Events of the log. `settings` say how a record is read, and how far back an id is known."""
 
-    def __init__(self, settings: JudgingSettings, log: Log) -> None:
+    def __init__(self, settings: JudgingSettings, log: Log, keys: DataKeys) -> None:
         self._settings = settings
         self._log = log
+        self._keys = keys
 
     def place_of(self, tenant: str) -> TopicPartition:
         """Where the tenant's events are."""
@@ -51,18 +54,19 @@ class PastEvents:
     async def find(self, tenant: str, event_id: str, near_ms: int | None, timeout_s: float) -> Found | None:
         """The event as it was judged: the first record of its id within the window of repetitions.
 
-        `near_ms`: its time in the log, where that is known. Raises `TooLong`.
+        `near_ms`: its time in the log, where that is known. Raises `TooLong`, and `CannotOpen` where its data is sealed
+        and the ring does not open it.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                if near_ms is not None and (found := await self._at(tenant, event_id, near_ms)) is not None:
-                    return found
-                return await self._newest_chain(tenant, event_id)
+                found = await self._at(tenant, event_id, near_ms) if near_ms is not None else None
+                found = found or await self._newest_chain(tenant, event_id)
+                return await self._opened(found) if found is not None else None
         except TimeoutError as problem:
             raise TooLong(f"the event was not found within {timeout_s:g} s") from problem
 
     async def between(self, tenant: str, since_ms: int, until_ms: int) -> AsyncIterator[Found]:
-        """The tenant's events of a time, each id once, oldest first."""
+        """The tenant's events of a time, each id once, oldest first. Raises `CannotOpen`."""
         place = self.place_of(tenant)
         start = await self._log.offset_at(place, since_ms)
         if start is None:
@@ -75,7 +79,20 @@ class PastEvents:
                     return
                 if (found := self._of(tenant, record)) is not None and found.event.event_id not in seen:
                     seen.add(found.event.event_id)
-                    yield found
+                    yield await self._opened(found)
+
+    async def _opened(self, found: Found) -> Found:
+        """With its data, or as erased."""
+        event, at_ms = found.event, found.source.at_ms
+        if event.sealed is not None or self._keys.seals:
+            await self._keys.reach(event.tenant)
+        try:
+            opened = self._keys.opened(event, at_ms)
+        except NotReady as problem:
+            raise CannotOpen(str(problem)) from problem
+        if isinstance(opened, Unreadable):
+            raise CannotOpen(opened.reason)
+        return replace(found, event=opened)
 
     def _of(self, tenant: str, record: ConsumerRecord[bytes, bytes]) -> Found | None:
         if record.key != tenant.encode():

@@ -10,6 +10,7 @@ from typing import Any
 from schemas.settings import RouterSettings
 from streams.core.outputs import Source
 from streams.core.pacing import Pacer, Patience
+from streams.erasure.view import DataKeys
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.lane import Lane
@@ -25,7 +26,7 @@ SERVICE = "router"
 class Lanes:
     """The lanes of this process; Faust's callbacks open and close them."""
 
-    def __init__(self, settings: RouterSettings, health: Health, log: Log, follower: Follower) -> None:
+    def __init__(self, settings: RouterSettings, health: Health, log: Log, follower: Follower, keys: DataKeys) -> None:
         self.open: dict[int, tuple[Lane, RouterWork]] = {}
         self.heard = 0.0
         #: True while Faust shares partitions out, in which time it hands out nothing.
@@ -35,6 +36,7 @@ class Lanes:
         self._log = log
         self._follower = follower
         self._pacer = Pacer(Patience(settings.commit_interval_ms))
+        self._keys = keys
         self._owning = asyncio.Lock()
 
     def keepers(self) -> dict[int, Keeper]:
@@ -63,7 +65,7 @@ class Lanes:
         async with self._owning:
             await self.close(set(self.open) - wanted)
             for number in sorted(wanted - set(self.open)):
-                work = RouterWork(self._settings, number, self._log, lambda: self.heard, lambda: self.apart)
+                work = RouterWork(self._settings, number, self._log, self._keys, lambda: self.heard, lambda: self.apart)
                 inputs = [work.events, work.changes]
                 shared = (self._log, self._health, self._follower, self._pacer)
                 lane = Lane(self._settings, SERVICE, number, inputs, work, *shared)

@@ -17,18 +17,19 @@ from pydantic import ValidationError
 
 from schemas import topics
 from schemas.endpoints import CatchUp, EndpointRecord
-from schemas.events import Event
 from schemas.results import Result
 from schemas.settings import RouterSettings
 from streams.core import catching_up, outputs, partitioning
 from streams.core.bucket import Bucket
 from streams.core.catching_up import Past
-from streams.core.outputs import Output, Source
+from streams.core.outputs import Output
 from streams.core.reading import Unreadable
+from streams.erasure.view import NotReady
 from streams.lane.log import Log
 from streams.lane.sources import source_of
 from streams.router.folding import FAULT
 from streams.router.keeper import Keeper
+from streams.router.opening import Opening
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class _Job:
 
 
 class Replays:
-    """Makes one chunk at a time. `read`: an event's record as the router reads it."""
+    """Makes one chunk at a time. `opening`: an event's record as the router reads it."""
 
     def __init__(
         self,
@@ -71,13 +72,13 @@ class Replays:
         log: Log,
         keeper: Keeper,
         events: TopicPartition,
-        read: Callable[[Source], Event | Unreadable],
+        opening: Opening,
     ) -> None:
         self._settings = settings
         self._log = log
         self._keeper = keeper
         self._events = events
-        self._read = read
+        self._opening = opening
         self._jobs: dict[bytes, _Job] = {}
         self._ready: Chunk | None = None
         self._task: asyncio.Task[None] | None = None
@@ -148,7 +149,7 @@ class Replays:
             if (found := self._next()) is not None:
                 self._last = found[0]
                 self._ready = await self._chunk(*found)
-        except (TimeoutError, KafkaError) as problem:
+        except (TimeoutError, KafkaError, NotReady) as problem:
             logger.warning("replay.waits reason=%r", problem)
         except Exception:
             logger.exception("replay.faulted")
@@ -158,6 +159,7 @@ class Replays:
 
     async def _chunk(self, key: bytes, record: EndpointRecord, catch_up: CatchUp) -> Chunk | None:
         highest = await self._log.high_watermark(self._events)
+        await self._opening.know(record.tenant)
         # An end that lies beyond all there is belongs to a topic that was made anew: there is nothing left to find.
         end = min(catch_up.end_offset if catch_up.end_offset is not None else highest, highest)
         job = self._jobs.get(key)
@@ -200,6 +202,8 @@ class Replays:
     ) -> Output | None:
         try:
             return self._owed(one, record, catch_up, job)
+        except NotReady:
+            raise
         except Exception:  # one record must not stop a replay for ever
             source = source_of(one)
             logger.exception("replay.faulted origin=%s", source.origin)
@@ -211,7 +215,7 @@ class Replays:
         source = source_of(one)
         if source.key != record.tenant.encode():
             return None
-        event = self._read(source)
+        event = self._opening.read_known(source)
         if isinstance(event, Unreadable) or event.event_id in job.seen:
             return None
         output = catching_up.owed(event, source, record, catch_up, job.past)

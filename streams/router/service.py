@@ -10,6 +10,7 @@ import faust
 
 from schemas.settings import RouterSettings
 from streams import metrics, provisioning
+from streams.erasure.view import DataKeys
 from streams.lane.bounded import within
 from streams.lane.follower import Follower
 from streams.lane.group import Stalled
@@ -40,7 +41,8 @@ async def serve(
     log, follower = Log(settings), Follower(settings)
     await log.start()
     await follower.start()
-    lanes = Lanes(settings, health, log, follower)
+    keys = DataKeys(settings, log, seals=settings.seal_payloads)
+    lanes = Lanes(settings, health, log, follower, keys)
     metrics.LANES.set_function(lambda: len(lanes.keepers()))
     metrics.ENDPOINTS.set_function(lambda: sum(map(len, lanes.keepers().values())))
     health.unready("rebalance", "waiting for partitions")
@@ -76,6 +78,7 @@ async def serve(
         await lanes.close(list(lanes.open))
         private.leave_when_stopped(app)
         await _stop(app, starting)
+        await keys.stop()
         await follower.stop()
         await log.stop()
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from schemas import topics
-from schemas.events import Event
 from schemas.settings import RouterSettings
 from streams import metrics
 from streams.core import judging, outputs, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
 from streams.core.reading import Unreadable
+from streams.erasure.view import DataKeys, NotReady
 from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
@@ -25,6 +25,7 @@ from streams.lane.sources import source_of
 from streams.router.feed import EventFeed
 from streams.router.folding import FAULT, Folding
 from streams.router.keeper import Keeper
+from streams.router.opening import Opening
 from streams.router.rebuild import Rebuild
 from streams.router.replays import Replays
 
@@ -54,6 +55,7 @@ class RouterWork:
         settings: RouterSettings,
         partition: int,
         log: Log,
+        keys: DataKeys,
         heard: Callable[[], float],
         is_apart: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -73,7 +75,8 @@ class RouterWork:
         self._folding = Folding(settings, self.keeper)
         self._rebuild = Rebuild(log, self.keeper, self._folding, self.changes)
         self._log = log
-        self._replays = Replays(settings, log, self.keeper, self.events, self._read)
+        self._opening = Opening(settings, keys)
+        self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._pending_since_ms = 0
         self._swept = 0.0
@@ -131,6 +134,7 @@ class RouterWork:
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
         if events and not await self._reach(max(event.at_ms for event in events)):
             return None
+        await self._opening.prepare(events)
         made: list[Output] = []
         size = 0
         for place, event in enumerate(events):
@@ -139,6 +143,10 @@ class RouterWork:
                 break
             try:
                 judged = self._judge(event)
+            except NotReady:
+                self.feed_of_events.give_back(events[place:])
+                self.notify()
+                break
             except Exception:  # one record must not stop its partition for ever
                 logger.exception("event.faulted origin=%s", event.origin)
                 judged = [outputs.rejected(event, FAULT)]
@@ -234,7 +242,7 @@ class RouterWork:
         if moved is not None:
             metrics.EVENTS.labels("moved" if moved.topic == topics.EVENTS else "rejected").inc()
             return [moved]
-        event = self._read(source)
+        event = self._opening.read(source)
         if isinstance(event, Unreadable):
             metrics.EVENTS.labels("rejected").inc()
             return [outputs.rejected(source, event.reason)]
@@ -244,9 +252,6 @@ class RouterWork:
         judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type))
         metrics.EVENTS.labels("matched" if judged.outputs else "unmatched").inc()
         return judged.outputs
-
-    def _read(self, source: Source) -> Event | Unreadable:
-        return reading.read_record(source, self._settings.max_event_bytes)
 
     async def _look_after(self) -> None:
         """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""
@@ -269,7 +274,7 @@ class RouterWork:
         end = self.committed_events
         async for records in self._log.read(self.events, start, end):
             for record in records:
-                event = self._read(source_of(record))
+                event = reading.read_record(source_of(record), self._settings.max_event_bytes)
                 if not isinstance(event, Unreadable) and event.given_id:
                     self._seen.seen(event.tenant, event.event_id, record.timestamp, record.offset)
 

@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 import pytest
 from plain import Api, Client, Receiver, tenant_name, until
+from sealed import RING
 from stack import API_SECRET, SERVICES, Stack
 from third_party import SECRET, Source
 
@@ -156,3 +157,37 @@ async def log(client: Client, api: Api) -> Callable[..., Any]:
         return found
 
     return read
+
+
+@pytest.fixture(scope="module")
+def sealing(make_stack: Callable[..., Stack]) -> Stack:
+    """A stack that seals payloads."""
+    stack = make_stack(HOOKFOLD_SEAL_KEYS=RING, HOOKFOLD_SEAL_PAYLOADS="1", HOOKFOLD_LOG_LEVEL="debug")
+    stack.start(*SERVICES, "gateway")
+    stack.wait_ready(*SERVICES, "gateway")
+    return stack
+
+
+@pytest.fixture
+async def plain(sealing: Stack) -> AsyncIterator[Client]:
+    async with Client(sealing.kafka, sealing.prefix) as client:
+        await client.follow("results")
+        yield client
+
+
+@pytest.fixture
+async def apis(sealing: Stack) -> AsyncIterator[Callable[[], Any]]:
+    """Makes clients with a tenant of their own, of whose data they are the master."""
+    made: list[Api] = []
+
+    async def make() -> Api:
+        claims = {"scope": "admin", "exp": int(time.time()) + 600}
+        api = Api(
+            f"http://127.0.0.1:{sealing.ports['gateway']}", jwt.encode(claims, API_SECRET, "HS256"), tenant_name()
+        )
+        made.append(await api.__aenter__())
+        return api
+
+    yield make
+    for api in made:
+        await api.__aexit__()

@@ -7,6 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v4
 
+from schemas import topics
 from schemas.settings import Settings
 from streams import provisioning
 
@@ -14,12 +15,24 @@ from streams import provisioning
 async def test_topics_are_created_once_and_then_found(kafka: str, prefix: str) -> None:
     settings = Settings(kafka=kafka, prefix=prefix, partitions=2)
     first = await provisioning.provision(settings)
-    assert len(first.created) == 16
+    assert len(first.created) == 17
     assert first.differences == ()
     second = await provisioning.provision(settings)
     assert second.created == ()
-    assert len(second.existing) == 16
+    assert len(second.existing) == 17
     assert second.differences == ()
+
+
+async def test_an_installation_from_before_gets_the_topic_that_it_lacks(kafka: str, prefix: str) -> None:
+    settings = Settings(kafka=kafka, prefix=prefix, partitions=2)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    rows = [row for row in topic_map(settings.tiers_ms) if row.name != topics.KEYS]
+    await admin.create_topics([NewTopic(prefix + row.name, 2, 1, topic_configs=row.config()) for row in rows])
+    await admin.close()
+    found = await provisioning.provision(settings)
+    assert (found.created, found.differences) == ((prefix + topics.KEYS,), ())
+    await provisioning.wait_for_topics(settings, asyncio.Event())
 
 
 async def test_what_differs_is_told_and_wrong_partitions_stop_a_process(kafka: str, prefix: str) -> None:

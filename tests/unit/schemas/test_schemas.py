@@ -243,4 +243,4 @@ def test_the_map_keeps_what_the_contract_says_for_as_long_as_it_says() -> None:
     assert (days["events"], days["dead-letters"], days["deliveries"]) == (7, 30, 7)
     assert topics.topic_map({"1s": 1})[1].config()["retention.ms"] == "-1"
     assert days["retries.1s"] == days["retries.4h"] > 7
-    assert [t.name for t in topics.topic_map({"1s": 1}) if t.cleanup == "compact"] == ["endpoints", "ordering"]
+    assert [t.name for t in topics.topic_map({"1s": 1}) if t.cleanup == "compact"] == ["endpoints", "ordering", "keys"]

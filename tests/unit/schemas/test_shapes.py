@@ -16,9 +16,10 @@ from schemas.model import Record
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import Settings
 from schemas.sources import SourceRegistered, SourceUnregistered
-from streams.core import outputs
+from streams.core import data_keys, outputs, puncturing
 from streams.core.ordering import Line
 from streams.core.outputs import Output, Source
+from streams.core.sealing import Keyring
 
 DOCUMENT = Described(orjson.loads(asyncapi.document(Settings.model_construct())))
 IDS = st.text("abcXYZ019_-", min_size=1, max_size=128)
@@ -138,6 +139,13 @@ def test_lines_and_tombstones() -> None:
     check(Output(topics.ORDERING, b"t/e/" + b"0" * 32, Line(3, -1, 5).encode()), "order_line")
     check(Output(topics.ORDERING, b"t/e/" + b"0" * 32, None), "order_line_tombstone")
     check(Output(topics.ENDPOINTS, b"t/e", None), "endpoint_tombstone")
+
+
+def test_data_keys() -> None:
+    ring, key = Keyring({"k": bytes(32)}), puncturing.whole(bytes(16))
+    check(data_keys.record(ring, "t", "k1", key, 0), "data_key")
+    check(Output(topics.KEYS, b"t/k1", None), "data_key_tombstone")
+    check(Output(topics.KEYS, b"t", b'{"type":"tenant.erased"}'), "tenant_erased")
 
 
 @pytest.mark.parametrize("source", [SOURCE, Source("hookfold.events", 3, 7, 1, None, None)])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.changes import EndpointRegistered
-from schemas.settings import RouterSettings, load, parse_keys
+from schemas.ring import parse_keys
+from schemas.settings import RouterSettings, load
 from streams.core import sealing
 from streams.core.sealing import CannotOpen, Keyring
 

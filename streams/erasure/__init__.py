@@ -1,0 +1,1 @@
+"""Keys that data is sealed with, and what becomes of data when they are dropped."""
