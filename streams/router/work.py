@@ -22,7 +22,7 @@ from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
-from streams.router.feed import EventFeed
+from streams.router.feed import EventFeed, Span
 from streams.router.folding import FAULT, Folding
 from streams.router.keeper import Keeper
 from streams.router.rebuild import Rebuild
@@ -114,9 +114,9 @@ class RouterWork:
         """See `Work.wants`; hints over the bound are dropped and read again."""
         return True
 
-    def hint(self, record: Source) -> None:
-        """An event that Faust has handed out."""
-        self.feed_of_events.hint(record)
+    def hint(self, span: Span) -> None:
+        """Events that Faust has handed out."""
+        self.feed_of_events.hint(span)
         self.notify()
 
     async def collect(self) -> Batch | None:
