@@ -5,12 +5,14 @@ but Hookfold's own events: those go to patterns that begin with their name.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from schemas.events import OWN_TYPES
 
 MAX_PATTERN = 256
+#: Event types whose endpoints a tenant's index remembers.
+MAX_FOUND = 64
 _SEGMENT = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
@@ -56,12 +58,16 @@ class TenantIndex:
 
     def __init__(self) -> None:
         self._root = _Node()
+        #: What was found for the event types of late.
+        self._found: dict[str, list[str]] = {}
         self._everything: dict[str, str] = {}
         self._patterns: dict[str, frozenset[str]] = {}
 
     def put(self, endpoint_id: str, patterns: Iterable[str]) -> None:
         """The endpoint has just these patterns from now on; with none it is forgotten."""
         wanted = frozenset(patterns)
+        if wanted != self._patterns.get(endpoint_id, frozenset()):
+            self._found.clear()
         had = self._patterns.get(endpoint_id, frozenset())
         for pattern in had - wanted:
             self._slot(pattern).pop(endpoint_id, None)
@@ -75,8 +81,16 @@ class TenantIndex:
         for pattern in sorted(wanted & {"*", "**"}):
             self._everything.setdefault(endpoint_id, pattern)
 
-    def find(self, event_type: str) -> list[str]:
+    def find(self, event_type: str) -> Sequence[str]:
         """The endpoints that any pattern leads to, sorted."""
+        known = self._found.get(event_type)
+        if known is None:
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            known = self._found[event_type] = self._find(event_type)
+        return known
+
+    def _find(self, event_type: str) -> list[str]:
         found = set(self._everything)
         nodes = [self._root]
         segments = event_type.split(".")

@@ -1,7 +1,7 @@
 """Records to write, and records as they came: what decisions take and give."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from schemas import topics
 from schemas.results import Result
@@ -28,12 +28,15 @@ class Output:
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int | None = None
     origin: str = ""
+    #: Upper bound of its bytes on the wire, uncompressed.
+    size: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def size(self) -> int:
-        """Upper bound of its bytes on the wire, uncompressed."""
-        headers = sum(_HEADER_OVERHEAD + len(name.encode()) + len(value or b"") for name, value in self.headers)
-        return _RECORD_OVERHEAD + len(self.key or b"") + len(self.value or b"") + headers
+    def __post_init__(self) -> None:
+        """Several ask for the size of each record: it is counted once."""
+        size = _RECORD_OVERHEAD + len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size += _HEADER_OVERHEAD + (len(name) if name.isascii() else len(name.encode())) + len(value or b"")
+        object.__setattr__(self, "size", size)
 
     @property
     def fits(self) -> bool:

@@ -17,6 +17,7 @@ from streams import metrics
 from streams.core import judging, outputs, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
+from streams.core.plans import Plans
 from streams.core.reading import Unreadable
 from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
@@ -37,6 +38,9 @@ MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
 MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
+#: Endpoints made ready for events, in all partitions of a process that has all of them.
+MAX_PLANS = 40_000
+MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class RouterWork:
         self._log = log
         self._replays = Replays(settings, log, self.keeper, self.events, self._read)
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
+        self._plans = Plans(MAX_PLANS // settings.partitions)
         self._pending_since_ms = 0
         self._swept = 0.0
         self._sweeping = False
@@ -240,8 +245,8 @@ class RouterWork:
         if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms, source.offset):
             metrics.EVENTS.labels("repeated").inc()
             return []
-        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type))
-        metrics.EVENTS.labels("matched" if judged.outputs else "unmatched").inc()
+        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type), self._plans)
+        (MATCHED if judged.outputs else UNMATCHED).inc()
         return judged.outputs
 
     def _read(self, source: Source) -> Event | Unreadable:
