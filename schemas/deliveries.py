@@ -86,14 +86,15 @@ class Delivery(Record):
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The record headers, UTF-8; `decode` is the inverse."""
-        written = [
-            (header, str(value).encode())
-            for header, field in TEXT_HEADERS
-            if (value := getattr(self, field)) is not None
-        ]
-        if self.attributes:
-            written.append(("event-attributes", orjson.dumps(dict(self.attributes))))
-        return written
+        return written(vars(self), self.attributes)
+
+
+def written(fields: Mapping[str, Any], attributes: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    """The record headers of a delivery with these fields; one that is None or absent has no header."""
+    made = [(header, str(value).encode()) for header, field in TEXT_HEADERS if (value := fields.get(field)) is not None]
+    if attributes:
+        made.append(("event-attributes", orjson.dumps(dict(attributes))))
+    return made
 
 
 def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Delivery | str:

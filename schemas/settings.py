@@ -182,9 +182,8 @@ class RouterSettings(JudgingSettings):
     """`hookfold router`."""
 
     router_port: int = Field(6066, ge=0, le=65535, description="port of the router's web pages")
-    replay_rate_per_s: float = Field(
-        500, ge=0.1, le=100_000, description="deliveries a second of one replay that does not say"
-    )
+    router_feed: Literal["bulk", "agent"] = Field("bulk", description="`agent`: events come through Faust's agent")
+    replay_rate_per_s: float = Field(500, ge=0.1, le=100_000, description="deliveries/s of a replay that does not say")
 
 
 class EgressSettings(ReachSettings):

@@ -82,9 +82,8 @@ def _number(text: str) -> Any:
         return _UNFATHOMABLE
 
 
-def evaluate(given: Any, data: Any, budget: Budget) -> bool:
-    """Whether the filter under `data` matches. Raises `BadFilter` or `TooCostly`."""
-    test = compile_filter(given)
+def evaluate(test: Test, data: Any, budget: Budget) -> bool:
+    """Whether the filter matches. Raises `TooCostly`."""
     _METER.left = allowed = min(MAX_STEPS, budget.left)
     try:
         return test(data)

@@ -26,6 +26,22 @@ def refuse(given: object) -> str | None:
     return None
 
 
+Compiled = cesql.Filter | content.Test
+
+
+def compile_filter(given: str | dict[str, Any]) -> Compiled:
+    """The filter, made ready for many events. Raises what `refuse` tells, and KeyError where it has no `data`."""
+    return cesql.compile_filter(given) if isinstance(given, str) else content.compile_filter(given["data"])
+
+
+def compiled(given: str | dict[str, Any] | None) -> Compiled | None:
+    """The same; None where there is none, or nothing that can be compiled."""
+    try:
+        return compile_filter(given) if given is not None else None
+    except Exception:  # what is wrong with it is said where it is asked
+        return None
+
+
 class Filterable:
     """An event as filters see it; what they need of it is made when the first one asks."""
 
@@ -36,24 +52,25 @@ class Filterable:
         self._budget = content.Budget()
         self._parsed = False
 
-    def passes(self, given: str | dict[str, Any] | None) -> bool:
-        """Whether the event passes; an error while that is found out is a no.
+    def passes(self, given: str | dict[str, Any] | None, ready: Compiled | None = None) -> bool:
+        """Whether the event passes; an error while that is found out is a no. `ready`: the same filter, compiled.
 
         One that was erased passes where its data is asked for: what it would have been is not known any more.
         """
         if self._event.erased and isinstance(given, dict):
             return True
-        return given is None or self.why_not(given) is None
+        return given is None or self.why_not(given, ready) is None
 
-    def why_not(self, given: str | dict[str, Any]) -> str | None:
+    def why_not(self, given: str | dict[str, Any], ready: Compiled | None = None) -> str | None:
         """Why the event does not pass, in one line; None where it does."""
         if self._event.erased and isinstance(given, dict):
             return "its data was erased, and the filter asks for it"
         try:
-            if isinstance(given, str):
-                matched = cesql.compile_filter(given).matches(self._attributes_of())
+            test = ready or compile_filter(given)
+            if isinstance(test, cesql.Filter):
+                matched = test.matches(self._attributes_of())
             else:
-                matched = content.evaluate(given["data"], self._data_of(), self._budget)
+                matched = content.evaluate(test, self._data_of(), self._budget)
         except Exception as problem:  # whatever it is, it must not keep the event from other endpoints
             return f"the filter failed: {problem}"
         return None if matched else "the filter does not match"

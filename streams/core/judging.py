@@ -11,6 +11,7 @@ from schemas.results import ErrorKind, Result, Verdict
 from streams.core import matching, ordering, outputs, partitioning, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
+from streams.core.plans import Envelope, Plans
 
 #: What a result says of an endpoint in a state that takes no deliveries.
 KIND_OF_STATE = {
@@ -21,6 +22,7 @@ KIND_OF_STATE = {
 }
 #: What a result says of an event whose data cannot be opened any more.
 ERASED = "the event was erased"
+_MAX_DELIVERY_BYTES = outputs.MAX_BYTES[topics.DELIVERIES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,22 @@ def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
     return moved if moved.fits else outputs.rejected(source, "the record is misplaced and too large to be moved")
 
 
-def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) -> Judged:
-    """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match."""
+def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord], plans: Plans | None = None) -> Judged:
+    """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match.
+
+    `plans`: what is remembered of endpoints from one event to the next.
+    """
+    plans = Plans() if plans is None else plans
     made: list[Output] = []
     deliveries = skipped = 0
     filterable = Filterable(event)
+    envelope: Envelope | None = None
     for record in candidates:
         version = versions.as_of(record, source.at_ms)
-        if version is None or (pattern := matching_pattern(version, event, filterable)) is None:
+        if version is None:
+            continue
+        plan = plans.of(record, version)
+        if (pattern := plan.matching(event.event_type, filterable)) is None:
             continue
         if version.state is not State.ACTIVE:
             identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
@@ -65,9 +75,9 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord]) ->
             made.append(outputs.result(erase(event, source.at_ms, record.endpoint_id)))
             skipped += 1
             continue
-        key = ordering.key_of(version.settings, filterable)
-        delivery = deliver(event, source, record, f"{record.partition}-{version.offset}", pattern, order_key=key)
-        if delivery.fits:
+        envelope = envelope or Envelope(event, source)
+        delivery = envelope.to(plan, pattern, ordering.key_of(version.settings, filterable))
+        if delivery.size <= _MAX_DELIVERY_BYTES:
             made.append(delivery)
             deliveries += 1
         else:

@@ -5,11 +5,13 @@ but Hookfold's own events: those go to patterns that begin with their name.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from schemas.events import OWN_TYPES
 
 MAX_PATTERN = 256
+#: Event types whose endpoints a tenant's index remembers.
+MAX_FOUND = 64
 _SEGMENT = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
@@ -59,6 +61,8 @@ class TenantIndex:
 
     def __init__(self) -> None:
         self._root = _Node()
+        #: What was found for the event types of late.
+        self._found: dict[str, list[str]] = {}
         self._everything: dict[str, str] = {}
         self._patterns: dict[str, tuple[str, ...]] = {}
 
@@ -70,6 +74,8 @@ class TenantIndex:
         """The endpoint has just these patterns from now on; with none it is forgotten."""
         wanted = frozenset(patterns)
         had = frozenset(self._patterns.get(endpoint_id, ()))
+        if wanted != had:
+            self._found.clear()
         for pattern in had - wanted:
             self._slot(pattern).pop(endpoint_id, None)
         for pattern in wanted - had:
@@ -82,8 +88,16 @@ class TenantIndex:
         for pattern in sorted(wanted & {"*", "**"}):
             self._everything.setdefault(endpoint_id, pattern)
 
-    def find(self, event_type: str) -> list[str]:
+    def find(self, event_type: str) -> Sequence[str]:
         """The endpoints that any pattern leads to, sorted."""
+        known = self._found.get(event_type)
+        if known is None:
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            known = self._found[event_type] = self._find(event_type)
+        return known
+
+    def _find(self, event_type: str) -> list[str]:
         found = set(self._everything)
         nodes = [self._root]
         segments = event_type.split(".")

@@ -13,8 +13,9 @@ from schemas.settings import RouterSettings
 from streams.lane import connections
 from streams.lane.health import Health
 from streams.router import pages
+from streams.router.bulk import Bulk
 from streams.router.lanes import SERVICE, Lanes
-from streams.router.private import ReadCommittedTransport
+from streams.router.private import RouterTransport
 from streams.router.table import KeeperTable, KeeperTables
 
 
@@ -51,7 +52,7 @@ def make_app(settings: RouterSettings, health: Health, lanes: Lanes) -> faust.Ap
         autodiscover=False,
         reply_create_topic=False,
     )
-    app.transport = ReadCommittedTransport(app.conf.broker_consumer, app)
+    app.transport = transport = RouterTransport(app.conf.broker_consumer, app)
     app.tables.add(KeeperTable(app, lanes.keepers, settings.partitions))
     # `acks=False`: Faust never commits these topics. Its commits skip records that it has dropped; the lanes' do not.
     raw: dict[str, Any] = {
@@ -63,18 +64,22 @@ def make_app(settings: RouterSettings, health: Health, lanes: Lanes) -> faust.Ap
     }
     events = app.topic(settings.topic(topics.EVENTS), **raw)
     changes = app.topic(settings.topic(topics.SUBSCRIPTIONS), **raw)
+    bulk = Bulk(app, lanes, settings.topic(topics.EVENTS), settings.topic(topics.SUBSCRIPTIONS))
+    if settings.router_feed == "bulk":
+        transport.taker = bulk
 
+    # With the bulk feed the agents get nothing; they are what Faust subscribes for.
     @app.agent(events, name="events", concurrency=1)
     async def on_events(stream: Any) -> None:
+        bulk.stands_for(settings.topic(topics.EVENTS), stream)
         async for event in stream.noack().events():
             lanes.hint(event.message)
 
     @app.agent(changes, name="subscriptions", concurrency=1)
     async def on_changes(stream: Any) -> None:
-        # The follower applies changes, each partition exactly from what is committed; this says that there are some.
+        bulk.stands_for(settings.topic(topics.SUBSCRIPTIONS), stream)
         async for event in stream.noack().events():
-            if (found := lanes.open.get(event.message.partition)) is not None:
-                found[1].notify()
+            lanes.changed(event.message.partition)
 
     @app.on_partitions_revoked.connect(weak=False)
     async def on_revoked(app: faust.App, revoked: set[TP], **_: Any) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from aiokafka.structs import ConsumerRecord
 
 from schemas.settings import RouterSettings
 from streams.core.outputs import Source
@@ -15,6 +17,8 @@ from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.lane import Lane
 from streams.lane.log import Log
+from streams.lane.sources import source_of
+from streams.router.feed import Span
 from streams.router.keeper import Keeper
 from streams.router.work import RouterWork
 
@@ -47,17 +51,32 @@ class Lanes:
         """Hand an event of Faust's on to its lane. Nothing is lost where there is none: the lane reads for itself."""
         self.heard = asyncio.get_running_loop().time()
         if (found := self.open.get(message.partition)) is not None:
-            found[1].hint(
-                Source(
-                    message.topic,
-                    message.partition,
-                    message.offset,
-                    round(message.timestamp * 1_000),
-                    message.key,
-                    message.value,
-                    _headers(message.headers),
-                )
+            event = Source(
+                message.topic,
+                message.partition,
+                message.offset,
+                round(message.timestamp * 1_000),
+                message.key,
+                message.value,
+                _headers(message.headers),
             )
+            found[1].hint(Span(event.offset, event.offset + 1, [event]))
+
+    def hint_all(self, partition: int, start: int, end: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Hand all events from offset `start` to before `end` on to their lane; see `hint`."""
+        self.heard = asyncio.get_running_loop().time()
+        if (found := self.open.get(partition)) is not None:
+            found[1].hint(Span(start, end, [source_of(record) for record in records]))
+
+    def want(self, partition: int) -> bool:
+        """False while the lane would have to drop an event, or has not begun."""
+        found = self.open.get(partition)
+        return found is not None and found[0].open and found[1].feed_of_events.has_room
+
+    def changed(self, partition: int) -> None:
+        """There are changes. Their lane follows them by itself, from what is committed; this wakes it."""
+        if (found := self.open.get(partition)) is not None:
+            found[1].notify()
 
     async def own(self, partitions: Iterable[int]) -> None:
         """Own just these partitions."""

@@ -16,13 +16,14 @@ from streams import metrics
 from streams.core import judging, outputs, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
+from streams.core.plans import Plans
 from streams.core.reading import Unreadable
 from streams.erasure.view import DataKeys, NotReady
 from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
-from streams.router.feed import EventFeed
+from streams.router.feed import EventFeed, Span
 from streams.router.folding import FAULT, Folding
 from streams.router.keeper import Keeper
 from streams.router.opening import Opening
@@ -38,6 +39,9 @@ MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
 MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
+#: Endpoints made ready for events, in all partitions of a process that has all of them.
+MAX_PLANS = 40_000
+MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class RouterWork:
         self._opening = Opening(settings, keys)
         self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
+        self._plans = Plans(MAX_PLANS // settings.partitions)
         self._pending_since_ms = 0
         self._swept = 0.0
         self._sweeping = False
@@ -118,9 +123,9 @@ class RouterWork:
         """See `Work.wants`; hints over the bound are dropped and read again."""
         return True
 
-    def hint(self, record: Source) -> None:
-        """An event that Faust has handed out."""
-        self.feed_of_events.hint(record)
+    def hint(self, span: Span) -> None:
+        """Events that Faust has handed out."""
+        self.feed_of_events.hint(span)
         self.notify()
 
     async def collect(self) -> Batch | None:
@@ -249,8 +254,8 @@ class RouterWork:
         if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms, source.offset):
             metrics.EVENTS.labels("repeated").inc()
             return []
-        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type))
-        metrics.EVENTS.labels("matched" if judged.outputs else "unmatched").inc()
+        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type), self._plans)
+        (MATCHED if judged.outputs else UNMATCHED).inc()
         return judged.outputs
 
     async def _look_after(self) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from plain import SECRET, Client, Receiver, tenant_name, until
 from stack import SERVICES, Stack
@@ -21,6 +22,32 @@ async def test_the_stats_pages_answer_while_events_flow(stack: Stack, client: Cl
     for name in ("egress", "delayer"):
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await asyncio.to_thread(stack.page, name, path))[0] == 200
+
+
+@pytest.mark.parametrize("feed", ["bulk", "agent"])
+async def test_fausts_own_counts_tell_what_has_come(
+    feed: str, started: Callable[..., Awaitable[Stack]], receiver: Receiver
+) -> None:
+    stack = await started(HOOKFOLD_ROUTER_FEED=feed)
+    tenant, count = tenant_name(), 300
+    events, changes = stack.prefix + "events", stack.prefix + "subscriptions"
+    async with Client(stack.kafka, stack.prefix) as client:
+        await client.register(tenant, "ep-1", receiver.url + "/in")
+        for n in range(count):
+            await client.event(tenant, n)
+        await until(lambda: len({post.body for post in receiver.at("/in")}) == count, 30, "every POST")
+    status, page = await asyncio.to_thread(stack.page, "router", "/stats/")
+    assert status == 200
+    told = json.loads(page)["Sensor0"]
+    assert told["events_total"] == sum(told["events_by_task"].values()) == count + 1
+    assert sorted(told["events_by_stream"].values()) == [1, count]
+    assert list(told["topic_end_offsets"][events].values()).count(count) == 1
+    if feed == "bulk":  # of topics that it never commits, Faust's own way counts no messages, and no end of an event
+        assert told["events_active"] == 0
+        assert told["events_runtime_avg"] > 0
+        assert told["messages_received_by_topic"] == {events: count, changes: 1}
+        assert told["messages_received_total"] == count + 1
+        assert list(told["topic_read_offsets"][events].values()) == [count - 1]
 
 
 async def test_the_table_shows_the_state_of_an_endpoint_and_nothing_secret(

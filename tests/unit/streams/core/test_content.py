@@ -18,7 +18,7 @@ ORDER = (
 
 
 def matches(wanted: object, data: bytes = ORDER) -> bool:
-    return content.evaluate(wanted, content.parse(data), content.Budget())
+    return content.evaluate(content.compile_filter(wanted), content.parse(data), content.Budget())
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,12 @@ def test_what_an_evaluation_costs_is_bounded() -> None:
     data = {"a": list(range(2_000))}
     wanted = {"a": {"$in": [-n for n in range(1, 200)]}}
     with pytest.raises(content.TooCostly):
-        content.evaluate(wanted, data, content.Budget())
+        content.evaluate(content.compile_filter(wanted), data, content.Budget())
     budget = content.Budget()
     budget.left = 5
-    assert content.evaluate({"b": 1}, {"b": 1}, budget)
+    assert content.evaluate(content.compile_filter({"b": 1}), {"b": 1}, budget)
     with pytest.raises(content.TooCostly):
-        content.evaluate({"a": -1}, data, budget)
+        content.evaluate(content.compile_filter({"a": -1}), data, budget)
     assert budget.left <= 0
     event = Event(tenant="t", event_id="1", event_type="a", data=json.dumps(data).encode())
     assert (
