@@ -1,6 +1,6 @@
 """A delivery on the wire: the data's bytes are the value, all else is in headers, so that the data is never touched."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -38,7 +38,10 @@ TEXT_HEADERS: tuple[tuple[str, str], ...] = (
     ("order-since-ms", "order_since_ms"),
 )
 INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms", "order_place", "order_after", "order_since_ms"})
-_FIELD_OF = dict(TEXT_HEADERS)
+#: Of each header its field, and how that is read.
+_READ: dict[str, tuple[str, Callable[[bytes], Any]]] = {
+    header: (field, int if field in INTEGERS else bytes.decode) for header, field in TEXT_HEADERS
+}
 
 
 class Delivery(Record):
@@ -102,8 +105,9 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Deliver
     fields: dict[str, Any] = {"data": value or b""}
     try:
         for name, raw in headers:
-            if field := _FIELD_OF.get(name):
-                fields[field] = int(raw) if field in INTEGERS else raw.decode()
+            if known := _READ.get(name):
+                field, read = known
+                fields[field] = read(raw)
             elif name == "event-attributes":
                 fields["attributes"] = orjson.loads(raw)
         return Delivery.model_validate(fields)

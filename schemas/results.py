@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+import orjson
+
 from schemas.model import Record
 
 
@@ -57,3 +59,10 @@ class Result(Record):
     response_excerpt: str | None = None
     batch_id: str | None = None
     replay_id: str | None = None
+
+    def encode(self) -> bytes:
+        """The value in `results`: what does not apply is absent."""
+        try:
+            return orjson.dumps({name: value for name, value in self.__dict__.items() if value is not None})
+        except orjson.JSONEncodeError:  # a number of more than 64 bits, that somebody else has written
+            return self.model_dump_json(exclude_none=True).encode()

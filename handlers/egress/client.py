@@ -16,9 +16,10 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from handlers.egress.connection import Answered
 from handlers.egress.connector import Connector, OutOfReach
 from handlers.egress.direct import DirectExchange
-from handlers.egress.exchange import Exchange, Request
+from handlers.egress.exchange import Exchange, Request, Running
 from handlers.egress.resolver import Blocked
 from handlers.egress.session import SessionExchange
 from handlers.wire import outcome
@@ -86,28 +87,53 @@ class Client:
         if self._exchange is not None:
             await self._exchange.close()
 
-    async def send(self, request: Request) -> Answer:
-        """The answer. Raises only what is not the receiver's fault."""
+    def begin(self, request: Request, over: Callable[[Answer | Exception], None]) -> Running | None:
+        """Send it; `over` is told the answer, or what is not the receiver's fault, after this has returned."""
         assert self._exchange is not None
         started = time.monotonic()
         try:
             url = self._checked(request.url)
-            async with asyncio.timeout(request.timeout_ms / 1000):
-                status, headers, body = await self._exchange.exchange(url, request)
+            return self._exchange.begin(url, request, functools.partial(_tell, over, started))
         except Exception as problem:
-            kind = kind_of(problem)
-            if kind is None:
-                raise
-            return Answer(outcome.classify_failure(kind, latency_ms=_since_ms(started)))
-        latency_ms = _since_ms(started)
-        classified = outcome.classify_response(status, headers, body, latency_ms=latency_ms, now_ms=clock.now_ms())
-        return Answer(classified, headers, body)
+            asyncio.get_running_loop().call_soon(_tell, over, started, problem)
+            return None
+
+    async def send(self, request: Request) -> Answer:
+        """The answer. Raises only what is not the receiver's fault."""
+        ended: asyncio.Future[Answer | Exception] = asyncio.get_running_loop().create_future()
+
+        def tell(answer: Answer | Exception) -> None:
+            if not ended.done():
+                ended.set_result(answer)
+
+        running = self.begin(request, tell)
+        try:
+            told = await ended
+        finally:
+            if running is not None and not ended.done():
+                running.cancel()
+        if isinstance(told, Exception):
+            raise told
+        return told
 
     def _check(self, text: str) -> URL:
         """The URL, parsed. Raises `Blocked`: aiohttp dials a literal address without asking the resolver."""
         if addresses.refuse_url(text, allow_http=self._allow_http, allowed=self._allowed) is not None:
             raise Blocked(text)
         return URL(text)
+
+
+def _tell(over: Callable[[Answer | Exception], None], started: float, came: Answered) -> None:
+    """Say what came, as an answer; what is not the receiver's fault as it is."""
+    latency_ms = int((time.monotonic() - started) * 1000)
+    if isinstance(came, Exception):
+        kind = kind_of(came)
+        over(came if kind is None else Answer(outcome.classify_failure(kind, latency_ms=latency_ms)))
+        return
+    status, headers, body = came
+    now_ms = clock.now_ms() if "retry-after" in headers else 0
+    classified = outcome.classify_response(status, headers, body, latency_ms=latency_ms, now_ms=now_ms)
+    over(Answer(classified, headers, body))
 
 
 def kind_of(problem: BaseException) -> ErrorKind | None:
@@ -123,7 +149,3 @@ def kind_of(problem: BaseException) -> ErrorKind | None:
 
 def _named(problem: BaseException) -> ErrorKind | None:
     return next((kind for known, kind in ERROR_KINDS if isinstance(problem, known)), None)
-
-
-def _since_ms(started: float) -> int:
-    return int((time.monotonic() - started) * 1000)

@@ -6,8 +6,6 @@ A test says when one of those is gone; aiohttp promises none of them.
 from __future__ import annotations
 
 import functools
-import re
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -18,11 +16,11 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import AddrInfoType, Connection
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 from aiohttp.tracing import Trace
 
+from handlers.egress.connection import KEEP_ALIVE_S, Receiving
 from handlers.egress.resolver import CheckingResolver
 from streams import metrics
 from streams.core import addresses
@@ -32,7 +30,15 @@ NAMES = (
     *(("aiohttp.connector", "TCPConnector", name) for name in ("_get", "_release", "_cleanup", "_create_connection")),
     *(
         ("aiohttp.client_proto", "ResponseHandler", name)
-        for name in ("abort", "connection_made", "data_received", "feed_data", "is_connected", "set_exception")
+        for name in (
+            "abort",
+            "connection_lost",
+            "connection_made",
+            "data_received",
+            "feed_data",
+            "is_connected",
+            "set_exception",
+        )
     ),
     ("aiohttp.client_proto", "ResponseHandler", "set_response_params"),
     ("aiohttp.client_proto", "ResponseHandler", "should_close"),
@@ -44,27 +50,20 @@ NAMES = (
 )
 #: Instance attributes, set in constructors.
 ATTRIBUTES = (
+    ("aiohttp.connector", "BaseConnector", "_acquired"),
     ("aiohttp.connector", "BaseConnector", "_closed"),
     ("aiohttp.connector", "BaseConnector", "_conns"),
     ("aiohttp.connector", "BaseConnector", "_factory"),
+    ("aiohttp.connector", "Connection", "_protocol"),
     ("aiohttp.client_proto", "ResponseHandler", "_payload"),
     ("aiohttp", "ClientSession", "_retry_connection"),
 )
 
-#: Less than the 60 s after which load balancers close: a request sent just then would be lost.
-KEEP_ALIVE_S = 55.0
-#: How much sooner than it says that it will (`keep-alive: timeout=5`) a receiver's idle connection is given up.
-KEEP_ALIVE_MARGIN_S = 1.0
 #: Well below the 1,024 files that a process may often have open at most.
 MAX_IDLE = 500
 MAX_IDLE_PER_HOST = 100
-#: Answers with a 1xx before the real one.
-MAX_INTERIM = 32
-#: All that one answer may take on the wire, so that a flood of what is no body (chunk extensions) ends, too.
-MAX_WIRE_BYTES = 4 << 20
-
-_HEAD_END = b"\r\n\r\n"
-_TIMEOUT = re.compile(r"\btimeout=([0-9]{1,9})\b", re.IGNORECASE)
+#: The whole request has one deadline, elsewhere.
+_NO_TIMEOUT = ClientTimeout(total=None, sock_connect=None)
 
 
 class OutOfReach(PermissionError):
@@ -95,91 +94,6 @@ class Body(Payload):
         await writer.write(self._value)
 
 
-class Receiving(ResponseHandler):
-    """One connection. What follows an answer does not undo it, and no answer is endless."""
-
-    idle_s = KEEP_ALIVE_S
-    _fileno = -1
-    _requests = 0
-    _interim = 0
-    _wire_bytes = 0
-    _in_head = True
-
-    def connection_made(self, transport: Any) -> None:
-        """asyncio's interface."""
-        super().connection_made(transport)
-        if (raw := transport.get_extra_info("socket")) is not None:
-            self._fileno = raw.fileno()
-
-    def set_response_params(self, **params: Any) -> None:
-        """aiohttp's interface: a request is about to be sent."""
-        self._requests += 1
-        self._interim = self._wire_bytes = 0
-        self._in_head = True
-        super().set_response_params(**params)
-
-    def takes_a_request(self) -> bool:
-        """False when the receiver has closed the connection or spoken out of turn, also where asyncio has yet to see.
-
-        A connection that was never used may have something to read: TLS 1.3 sends tickets.
-        """
-        if not self.is_connected() or self.exception() is not None:
-            return False
-        return self._requests <= 1 or self.is_silent()
-
-    def is_silent(self) -> bool:
-        """Whether nothing has come, neither bytes nor the end; for a connection that waits for a request."""
-        poll = select.poll()
-        poll.register(self._fileno, select.POLLIN)
-        return not poll.poll(0)
-
-    def feed_data(self, data: Any, size: int = 0) -> None:
-        """aiohttp's interface: the head of an answer has come."""
-        message = data[0]
-        if message.code < 200 and message.code != 101:
-            self._interim += 1
-            if self._interim > MAX_INTERIM:
-                self._give_up("no end of interim answers")
-                return
-        elif (said := message.headers.get("keep-alive")) and (seconds := _TIMEOUT.search(said)):
-            self.idle_s = min(KEEP_ALIVE_S, int(seconds[1]) - KEEP_ALIVE_MARGIN_S)
-        super().feed_data(data, size)
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio's interface.
-
-        The head goes to the parser by itself: where rubbish follows an answer, the parser forgets an answer that it
-        got in one piece with the rubbish (RFC 9112, 6.3: the answer stands, and the connection is closed).
-        """
-        self._wire_bytes += len(data)
-        if self._wire_bytes > MAX_WIRE_BYTES:
-            self._give_up("no end of the answer")
-            return
-        if self._in_head and (end := data.find(_HEAD_END)) >= 0:
-            self._in_head = False
-            end += len(_HEAD_END)
-            super().data_received(data[:end])
-            data = data[end:]
-            if not data:
-                return
-        super().data_received(data)
-        if isinstance(problem := self.exception(), HttpProcessingError):
-            self._fail_body(problem)
-
-    def _give_up(self, why: str) -> None:
-        transport = self.transport
-        problem = HttpProcessingError(message=why)
-        self.set_exception(problem)
-        self._fail_body(problem)
-        if transport is not None:
-            transport.abort()
-
-    def _fail_body(self, problem: HttpProcessingError) -> None:
-        """Tell who reads a body that its rest cannot be read; aiohttp leaves them to wait."""
-        if self._payload is not None and not self._payload.is_eof():
-            self._payload.set_exception(problem)
-
-
 class Connector(TCPConnector):
     """Dials only addresses within reach; keeps a bounded number of idle connections, and gives out what is still open.
 
@@ -207,24 +121,51 @@ class Connector(TCPConnector):
             raise OutOfReach(str(place[0]))
         return socket.socket(family, kind, protocol)
 
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+    def take(self, key: ConnectionKey) -> Receiving | None:
+        """A kept connection that a request can be written to at once, in use from here on; None where there is none."""
+        self._drop_useless(key)
+        if not (waiting := self._conns.get(key)):
+            return None
+        protocol, _ = waiting.popleft()
+        if not waiting:
+            del self._conns[key]
+        self._acquired.add(protocol)
+        assert isinstance(protocol, Receiving)
+        return protocol
+
+    async def dial(self, request: ClientRequest) -> Receiving:
+        """A new connection for what `request` names, in use. Raises aiohttp's errors and OSError."""
+        connection = await self.connect(request, [], _NO_TIMEOUT)
+        # Whoever asks answers for it from here on.
+        protocol, connection._protocol = connection.protocol, None
+        assert isinstance(protocol, Receiving)
+        return protocol
+
+    def give_back(self, key: ConnectionKey, protocol: Receiving, *, keep: bool) -> None:
+        """A connection is not in use any more; to be kept where it can be, or closed."""
+        self._release(key, protocol, should_close=not keep)
+
+    def _drop_useless(self, key: ConnectionKey) -> None:
+        """Close kept connections until the next one can be used, or there is none."""
         waiting = self._conns.get(key)
-        now_s = time.monotonic()
         while waiting:
             protocol, since_s = waiting[0]
             self._idle.pop(protocol, None)
             assert isinstance(protocol, Receiving)
             if (
-                now_s - since_s <= protocol.idle_s
+                time.monotonic() - since_s <= protocol.idle_s
                 and protocol.is_connected()
                 and not protocol.should_close
                 and protocol.is_silent()
             ):
                 metrics.CONNECTIONS_REUSED.inc()
-                break
+                return
             metrics.CONNECTIONS_STALE.inc()
             waiting.popleft()
             protocol.abort()
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        self._drop_useless(key)
         return await super()._get(key, traces)
 
     async def _create_connection(

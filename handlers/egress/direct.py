@@ -1,7 +1,7 @@
-"""Requests over aiohttp's own connections and parser, with the request written here.
+"""Requests over aiohttp's own connections, with the request written here and plain answers read here.
 
 aiohttp's request path makes up most of what a POST costs (docs/benchmark.md); its pool, its handshakes and its parser
-do not.
+of what is not plain do not.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiohttp import ClientTimeout
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
+from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from yarl import URL
 
-from handlers.egress.connector import Connector, Receiving
-from handlers.egress.exchange import MAX_UNSENT, Request
+from handlers.egress.connection import Answered, Receiving
+from handlers.egress.connector import Connector
+from handlers.egress.exchange import MAX_UNSENT, Over, Request
+from handlers.wire import request as wire
 
 MAX_TARGETS = 4_096
-#: The whole request has one deadline, elsewhere.
-_NO_TIMEOUT = ClientTimeout(total=None, sock_connect=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,7 @@ class Target:
     """A URL as connections are asked for it, and the lines that every request to it begins with."""
 
     dial: ClientRequest
+    key: ConnectionKey
     path: str
     lines: str
 
@@ -45,63 +43,89 @@ class DirectExchange:
         """See `Exchange.close`."""
         await self._pool.close()
 
-    async def exchange(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
-        """See `Exchange.exchange`."""
-        target = self._target(url, request.context)
-        written = _write(target, request)
-        for _ in range(MAX_UNSENT):
-            connection = await self._pool.connect(target.dial, [], _NO_TIMEOUT)
-            protocol = connection.protocol
-            assert isinstance(protocol, Receiving)
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-            if protocol.takes_a_request():
-                return await _exchange(connection, protocol, written, request)
-            connection.close()
-        raise ConnectionResetError("the connection was closed before the request")
+    def begin(self, url: URL, request: Request, over: Over) -> Sent:
+        """See `Exchange.begin`. Written at once where a connection has been kept."""
+        target = self._target(request.url, request.context)
+        return Sent(self._pool, target, _write(target, request), request, over)
 
-    def _make_target(self, url: URL, context: ssl.SSLContext | None) -> Target:
+    def _make_target(self, text: str, context: ssl.SSLContext | None) -> Target:
+        url = URL(text)
         dial = ClientRequest("GET", url, loop=asyncio.get_running_loop(), ssl=context if context is not None else True)
         named = ((name.lower(), dial.headers.get(name)) for name in ("Host", "Authorization"))
         lines = "".join(f"{name}: {value}\r\n" for name, value in named if value is not None)
-        return Target(dial, url.raw_path_qs, lines)
+        return Target(dial, dial.connection_key, url.raw_path_qs, lines)
 
 
 def _write(target: Target, request: Request) -> bytes:
     """The request's bytes. Raises ValueError where a header would be more than one."""
-    lines = [f"{name}: {value}\r\n" for name, value in request.headers]
+    lines = request.lines
+    if request.headers:
+        own = [f"{name}: {value}\r\n" for name, value in request.headers]
+        wire.refuse_breaks("".join(own), len(own))
+        lines += "".join(own)
     if request.verb == "POST":
-        lines.append(f"content-length: {len(request.body)}\r\n")
-    text = "".join(lines)
-    if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
-        raise ValueError("a header has a line break in it")
-    return f"{request.verb} {target.path} HTTP/1.1\r\n{target.lines}{text}\r\n".encode() + request.body
+        lines += f"content-length: {len(request.body)}\r\n"
+    return f"{request.verb} {target.path} HTTP/1.1\r\n{target.lines}{lines}\r\n".encode() + request.body
 
 
-async def _exchange(
-    connection: Connection, protocol: Receiving, written: bytes, request: Request
-) -> tuple[int, Mapping[str, str], bytes]:
-    try:
-        transport = protocol.transport
-        assert transport is not None
-        transport.write(written)
-        message, content = await protocol.read()
-        while 100 <= message.code < 200 and message.code != 101:
-            message, content = await protocol.read()
-        answered = b""
-        if not content.at_eof():
-            answered = await content.read(request.max_answer_bytes)
-            if not content.at_eof():
-                gathered = bytearray(answered)
-                limit = request.max_answer_bytes
-                while len(gathered) < limit and (chunk := await content.read(limit - len(gathered))):
-                    gathered += chunk
-                answered = bytes(gathered)
-    except BaseException:
-        connection.close()
-        raise
-    # A receiver that has answered before it had read everything may not read the rest, ever.
-    if content.at_eof() and (protocol.transport is None or not protocol.transport.get_write_buffer_size()):
-        connection.release()
-    else:
-        connection.close()
-    return message.code, message.headers, answered
+class Sent:
+    """One request under way: over a connection that was kept, or else over one that is made for it."""
+
+    __slots__ = ("_connecting", "_deadline", "_limit", "_over", "_pool", "_protocol", "_target")
+
+    def __init__(self, pool: Connector, target: Target, written: bytes, request: Request, over: Over) -> None:
+        self._pool = pool
+        self._target = target
+        self._limit = request.max_answer_bytes
+        self._over: Over | None = over
+        self._connecting: asyncio.Task[None] | None = None
+        self._protocol = pool.take(target.key)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(request.timeout_ms / 1_000, self._late)
+        if self._protocol is not None:
+            self._protocol.ask(written, self._limit, self._answered)
+        else:
+            self._connecting = loop.create_task(self._connect(written))
+
+    def cancel(self) -> None:
+        """See `Running.cancel`."""
+        self._over = None
+        self._deadline.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._protocol is not None:
+            self._let_go(keep=False)
+
+    async def _connect(self, written: bytes) -> None:
+        try:
+            for _ in range(MAX_UNSENT):
+                self._protocol = await self._pool.dial(self._target.dial)
+                if self._protocol.takes_a_request():
+                    self._protocol.ask(written, self._limit, self._answered)
+                    return
+                self._let_go(keep=False)
+            raise ConnectionResetError("the connection was closed before the request")
+        except Exception as problem:
+            self._end(problem)
+
+    def _answered(self, answered: Answered) -> None:
+        assert self._protocol is not None
+        self._let_go(keep=not isinstance(answered, Exception) and self._protocol.is_at_its_end)
+        self._end(answered)
+
+    def _late(self) -> None:
+        over = self._over
+        self.cancel()
+        if over is not None:
+            over(TimeoutError())
+
+    def _let_go(self, *, keep: bool) -> None:
+        protocol, self._protocol = self._protocol, None
+        assert isinstance(protocol, Receiving)
+        self._pool.give_back(self._target.key, protocol, keep=keep)
+
+    def _end(self, answered: Answered) -> None:
+        self._deadline.cancel()
+        over, self._over = self._over, None
+        if over is not None:
+            over(answered)

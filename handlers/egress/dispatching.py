@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from handlers.egress.queues import FIRST_GUESS_MS, EndpointQueue, Item, Owner
 from schemas.endpoints import EndpointVersion
@@ -16,17 +17,20 @@ from streams.core import admission
 from streams.core.breaking import Report
 
 SWEEP_S = 1.0
+#: How old what is shown of the queues may be.
+SHOW_S = 0.1
+
+#: Begins an attempt, and says later how it ended; None: none was made.
+Attempt = Callable[[list[Item], EndpointQueue, Callable[[Report | None], None]], None]
 
 
 class Dispatcher:
-    """Starts attempts for all lanes of a process. `attempt` is called for each and says how it ended.
+    """Starts attempts for all lanes of a process.
 
     What an endpoint cannot take soon is put off: see `streams.core.admission`.
     """
 
-    def __init__(
-        self, settings: EgressSettings, attempt: Callable[[list[Item], EndpointQueue], Awaitable[Report | None]]
-    ) -> None:
+    def __init__(self, settings: EgressSettings, attempt: Attempt) -> None:
         self._settings = settings
         self._tiers_ms = tuple(settings.tiers_ms.values())
         self._attempt = attempt
@@ -34,8 +38,13 @@ class Dispatcher:
         #: Those of them that have had batches.
         self._batched: dict[bytes, EndpointQueue] = {}
         self._ready: deque[tuple[bytes, EndpointQueue]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: Those of a lane that may start nothing just now.
+        self._parked: list[tuple[bytes, EndpointQueue]] = []
+        self._starting = False
+        self._in_flight = 0
+        self._queued = 0
         self._bytes = 0
+        self._showing = False
 
     @property
     def full(self) -> bool:
@@ -64,23 +73,24 @@ class Dispatcher:
         if queue is None:
             queue = self._queues[key] = EndpointQueue(self._settings.endpoint_in_flight)
         queue.know(version, self._settings.endpoint_in_flight, self._settings.in_flight)
-        if queue.breaker.wait_s(now) > 0:
+        if not queue.breaker.is_closed and queue.breaker.wait_s(now) > 0:
             item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), "breaker")
             return
         if queue.batch is not None:
             self._batched[key] = queue
-        load = queue.load(now)
-        full = len(queue) >= self._settings.endpoint_queue and not admission.is_quick(load)
-        if full or not admission.may_wait(load):
-            item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), "queue")
-            return
+        if queue.first or queue.again:  # else there is nobody to wait for
+            load = queue.load(now)
+            full = len(queue) >= self._settings.endpoint_queue and not admission.is_quick(load)
+            if full or not admission.may_wait(load):
+                item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), "queue")
+                return
         item.queued_at = now
         queue.put(item)
         self._count(item, 1)
         if queue.timer is not None and queue.closes_in_s(now) == 0.0:
             self._wake(key, queue)
         self._mark_ready(key, queue)
-        self.pump()
+        self._start_ready()
 
     def resting(self, owner: Owner) -> int:
         """How many deliveries of a lane wait for their batch to be closed."""
@@ -103,29 +113,37 @@ class Dispatcher:
                     self._wake(key, queue)
 
     def pump(self) -> None:
-        """Start what may start."""
+        """Start what may start, now that a lane may start more."""
+        parked, self._parked = self._parked, []
+        for key, queue in parked:
+            queue.ready = False
+            self._mark_ready(key, queue)
+        self._start_ready()
+
+    def _start_ready(self) -> None:
+        if self._starting:
+            return
+        self._starting = True
         now = time.monotonic()
-        parked = []
-        while self._ready and len(self._tasks) < self._settings.in_flight:
+        while self._ready and self._in_flight < self._settings.in_flight:
             key, queue = self._ready.popleft()
             queue.ready = False
-            if not len(queue) or queue.in_flight >= queue.allowed:
+            if not queue.has_turn:
                 continue
-            if (pause_s := max(queue.token_in_s(now), queue.closes_in_s(now))) > 0:
+            if (pause_s := queue.rest_s(now)) > 0:
                 queue.ready = True  # it rests, and the timer brings it back
                 queue.timer = asyncio.get_running_loop().call_later(pause_s, self._wake, key, queue)
                 continue
             head = (queue.first or queue.again)[0]
             if not head.owner.may_start():
-                parked.append((key, queue))
+                queue.ready = True
+                self._parked.append((key, queue))
                 continue
-            task = asyncio.get_running_loop().create_task(self._run(key, queue, queue.start(now)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            items = queue.start(now)
+            self._in_flight += 1
+            self._attempt(items, queue, functools.partial(self._ended, key, queue, items))
             self._mark_ready(key, queue)
-        for key, queue in parked:
-            self._mark_ready(key, queue)
-        metrics.IN_FLIGHT.set(len(self._tasks))
+        self._starting = False
 
     def forget(self, owner: Owner) -> None:
         """Drop what waits for a lane that is closing; what is under way goes on."""
@@ -153,22 +171,19 @@ class Dispatcher:
             self._count(item, -1)
             item.owner.put_off(item, queue.deferral_ms(now, self._tiers_ms), cause)
 
-    async def _run(self, key: bytes, queue: EndpointQueue, items: list[Item]) -> None:
-        report: Report | None = None
-        try:
-            report = await self._attempt(items, queue)
-        finally:
-            now = time.monotonic()
-            closed = queue.breaker.is_closed
-            queue.end(items[0], now, report)
-            if closed and not queue.breaker.is_closed:
-                metrics.BREAKERS.inc()
-            for item in items:
-                self._count(item, -1)
+    def _ended(self, key: bytes, queue: EndpointQueue, items: list[Item], report: Report | None) -> None:
+        now = time.monotonic()
+        self._in_flight -= 1
+        was_closed = queue.breaker.is_closed
+        queue.end(items[0], now, report)
+        for item in items:
+            self._count(item, -1)
+        if not queue.breaker.is_closed:
+            metrics.BREAKERS.inc(was_closed)
             if queue.breaker.wait_s(now) > 0:
                 self._put_off(queue, now, "breaker")
-            self._mark_ready(key, queue)
-            asyncio.get_running_loop().call_soon(self.pump)
+        self._mark_ready(key, queue)
+        self._start_ready()
 
     def _wake(self, key: bytes, queue: EndpointQueue) -> None:
         if queue.timer is not None:
@@ -176,14 +191,22 @@ class Dispatcher:
         queue.timer = None
         queue.ready = False
         self._mark_ready(key, queue)
-        self.pump()
+        self._start_ready()
 
     def _mark_ready(self, key: bytes, queue: EndpointQueue) -> None:
-        if not queue.ready and len(queue) and queue.in_flight < queue.allowed:
+        if not queue.ready and queue.has_turn:
             queue.ready = True
             self._ready.append((key, queue))
 
     def _count(self, item: Item, sign: int) -> None:
         self._bytes += sign * item.size
-        metrics.QUEUED.inc(sign)
-        metrics.QUEUED_BYTES.inc(sign * item.size)
+        self._queued += sign
+        if not self._showing:
+            self._showing = True
+            asyncio.get_running_loop().call_later(SHOW_S, self._show)
+
+    def _show(self) -> None:
+        self._showing = False
+        metrics.IN_FLIGHT.set(self._in_flight)
+        metrics.QUEUED.set(self._queued)
+        metrics.QUEUED_BYTES.set(self._bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka.structs import TopicPartition
 
@@ -14,8 +15,7 @@ MAX_BATCH_OUTPUTS = 2_000
 MAX_BATCH_BYTES = 8 * 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A record that has been dealt with, and what is to be written for it.
 
     `step`: of a delivery in a line; `joined`: in the transaction of the one before, whatever its size; `posted`: an
@@ -44,8 +44,9 @@ def first(waiting: Sequence[Done]) -> list[Done]:
     taken: list[Done] = []
     count = size = 0
     for done in waiting:
-        count += len(done.outputs)
-        size += sum(output.size for output in done.outputs)
+        for output in done.outputs:
+            count += 1
+            size += output.size
         if taken and not done.joined and (count > MAX_BATCH_OUTPUTS or size > MAX_BATCH_BYTES):
             break
         taken.append(done)

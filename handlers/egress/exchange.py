@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from yarl import URL
+
+from handlers.egress.connection import Answered
 
 MAX_ANSWER_BYTES = 65_536
 #: Sent again at most so often, where the connection was closed before a byte of the request had been sent.
@@ -16,7 +18,10 @@ MAX_UNSENT = 3
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `timeout_ms` spans connect, TLS, headers and body; `context` has a client certificate."""
+    """One request. `timeout_ms` spans connect, TLS, headers and body; `context` has a client certificate.
+
+    `lines`: headers as they are written, each `name: value` with its end, checked by whoever made them.
+    """
 
     url: str
     headers: Sequence[tuple[str, str]]
@@ -25,13 +30,25 @@ class Request:
     verb: str = "POST"
     context: ssl.SSLContext | None = None
     max_answer_bytes: int = MAX_ANSWER_BYTES
+    lines: str = ""
+
+
+#: Told once what came: the answer, aiohttp's errors, OSError, or TimeoutError where nothing came in time.
+Over = Callable[[Answered], None]
+
+
+class Running(Protocol):
+    """A request under way."""
+
+    def cancel(self) -> object:
+        """Give it up; nobody is told any more."""
 
 
 class Exchange(Protocol):
-    """Sends one request and reads the answer, without a deadline: whoever calls cancels it."""
+    """Sends one request and reads the answer."""
 
-    async def exchange(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and as much of the body as is wanted. Raises aiohttp's errors and OSError."""
+    def begin(self, url: URL, request: Request, over: Over) -> Running:
+        """Send it. `over` is called later, never before this has returned. Raises ValueError: it cannot be written."""
 
     async def close(self) -> None:
         """Close every connection."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aiokafka.structs import TopicPartition
 
+from handlers.egress.plans import Plan
 from schemas.changes import Batch
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointVersion
@@ -43,7 +44,7 @@ class Owner(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A delivery in memory, and where it came from. `queued_at` is monotonic time in seconds.
+    """A delivery in memory, and where it came from. `queued_at` is monotonic time in seconds, `key` its endpoint's.
 
     `opened` is the delivery with its data in the clear, where that is sealed, while it is attempted.
     """
@@ -53,7 +54,11 @@ class Item:
     offset: int
     owner: Owner
     queued_at: float = 0.0
+    key: bytes = b""
     opened: Delivery | None = None
+
+    def __post_init__(self) -> None:
+        self.key = self.key or self.delivery.key
 
     @property
     def shown(self) -> Delivery:
@@ -79,9 +84,13 @@ class EndpointQueue:
         self.timer: asyncio.TimerHandle | None = None
         self.breaker = Breaker()
         self.health = Health()
+        #: What attempts need to know of the endpoint; whoever makes them keeps it here.
+        self.plan: Plan | None = None
+        self._known: EndpointVersion | None = None
         self._of: int | None = None
         self._bytes = 0
         self._window = admission.FIRST_WINDOW
+        self._allowed = min(limit, int(self._window))
         self.ready = False
         self._turns = 0
         self._service_ms = FIRST_GUESS_MS
@@ -100,28 +109,43 @@ class EndpointQueue:
         return len(self._started)
 
     @property
-    def allowed(self) -> int:
-        """Attempts at a time that it gets just now; one where the breaker waits for it to decide."""
-        return min(self.limit, int(self._window)) if self.breaker.is_closed else 1
+    def has_turn(self) -> bool:
+        """True where something waits that may start by what is known of the receiver.
+
+        It gets one at a time where its breaker waits for that to decide.
+        """
+        return bool(self.first or self.again) and len(self._started) < self._allowed
+
+    def _allow(self) -> None:
+        self._allowed = min(self.limit, int(self._window)) if self.breaker.is_closed else 1
 
     def know(self, version: EndpointVersion | None, limit: int, most: int) -> None:
         """The endpoint as it is: at most `limit` attempts at a time where it does not say, and never more than `most`.
 
         One that has been changed gets a new chance.
         """
+        if version is not None and version is self._known:
+            return
+        self._known = version
         settings = version.settings if version is not None else None
         own = settings.max_in_flight if settings is not None else None
         self.limit = min(own or limit, most)
-        self.rate_per_s = version.rate_per_s if version is not None else None
-        self.batch = settings.batch if settings is not None else None
+        self.know_limits(version)
         if version is not None and version.offset != self._of:
             if self._of is not None:
                 self.breaker, self.health, self._away_since = Breaker(), Health(), None
             self._of = version.offset
+        self._allow()
+
+    def know_limits(self, version: EndpointVersion | None) -> None:
+        """Its rate and its batches, as they are at an attempt."""
+        self.rate_per_s = version.rate_per_s if version is not None else None
+        self.batch = version.settings.batch if version is not None and version.settings is not None else None
 
     def load(self, now: float) -> Load:
         """What admission is decided on."""
-        oldest_ms = (now - min(self._started.values())) * 1_000 if self._started else 0.0
+        # They are in the order in which they began.
+        oldest_ms = (now - next(iter(self._started.values()))) * 1_000 if self._started else 0.0
         queued = len(self) // (self.batch.max_items if self.batch is not None else 1)
         limit = self.limit if self.breaker.is_closed else 1
         away_ms = (now - self._away_since) * 1_000 if self._away_since is not None else 0.0
@@ -198,10 +222,17 @@ class EndpointQueue:
             elif self._away_since is None and counts:
                 self._away_since = started
             self._window = admission.next_window(self._window, self.limit, failed=report.ending.slows_down)
+            self._allow()
 
     def may_be_forgotten(self, now: float) -> bool:
         """True where nothing is known that the next delivery should know, or it is old."""
         return (self.breaker.is_closed and not self.breaker.failures) or now - self._ended_at > MEMORY_S
+
+    def rest_s(self, now: float) -> float:
+        """How long until the next attempt may start, by its own rate and its batches; 0.0 where it may now."""
+        if self.rate_per_s is None and self.batch is None:
+            return 0.0
+        return max(self.token_in_s(now), self.closes_in_s(now))
 
     def token_in_s(self, now: float) -> float:
         """How long until the endpoint's own rate lets another attempt start; 0.0 where it may now."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
 
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
 from handlers.egress import connector
+from handlers.egress.connection import Answered
 from handlers.egress.connector import Body, Connector
-from handlers.egress.exchange import MAX_UNSENT, Request
+from handlers.egress.exchange import MAX_UNSENT, Over, Request
 
 
 class SessionExchange:
@@ -25,13 +26,29 @@ class SessionExchange:
             skip_auto_headers=("accept-encoding", "accept"),
         )
         connector.never_repeat(self._session)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """See `Exchange.close`."""
         await self._session.close()
 
-    async def exchange(self, url: URL, request: Request) -> tuple[int, Mapping[str, str], bytes]:
-        """See `Exchange.exchange`."""
+    def begin(self, url: URL, request: Request, over: Over) -> asyncio.Task[None]:
+        """See `Exchange.begin`."""
+        task = asyncio.get_running_loop().create_task(self._run(url, request, over))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, url: URL, request: Request, over: Over) -> None:
+        answered: Answered
+        try:
+            async with asyncio.timeout(request.timeout_ms / 1_000):
+                answered = await self._repeated(url, request)
+        except Exception as problem:
+            answered = problem
+        over(answered)
+
+    async def _repeated(self, url: URL, request: Request) -> Answered:
         for _ in range(MAX_UNSENT):
             body = Body(request.body) if request.verb == "POST" else None
             try:
@@ -42,12 +59,12 @@ class SessionExchange:
                 unsent = problem
         raise unsent
 
-    async def _once(self, url: URL, request: Request, body: Body | None) -> tuple[int, Mapping[str, str], bytes]:
+    async def _once(self, url: URL, request: Request, body: Body | None) -> Answered:
         response = await self._session.request(
             request.verb,
             url,
             data=body,
-            headers=request.headers,
+            headers=[*(_pair(line) for line in request.lines.split("\r\n")[:-1]), *request.headers],
             allow_redirects=False,
             ssl=request.context if request.context is not None else True,
         )
@@ -64,3 +81,8 @@ class SessionExchange:
         else:
             response.close()
         return response.status, response.headers, bytes(answered)
+
+
+def _pair(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(": ")
+    return name, value

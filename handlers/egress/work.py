@@ -20,7 +20,7 @@ from schemas import deliveries, topics
 from schemas.endpoints import EndpointVersion
 from schemas.settings import EgressSettings
 from streams import metrics
-from streams.core import judging, offsets, outputs
+from streams.core import judging, offsets, outputs, partitioning
 from streams.core.offsets import OffsetWindow
 from streams.core.outputs import Output
 from streams.lane import clock
@@ -93,6 +93,7 @@ class EgressWork:
                 self._read(partition, record)
         self._moved += 1
         self.notify()
+        self._dispatcher.pump()
 
     def passed(self, partition: TopicPartition, position: int) -> None:
         """See `Work.passed`."""
@@ -213,23 +214,23 @@ class EgressWork:
                 self._done.append(Done(one.place, one.offset, [self._wait(one, due_ms)], step, joined=True))
 
     def _read(self, place: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
-        source = source_of(record)
-        name = place.topic.removeprefix(self._settings.prefix)
-        moved = judging.misplaced(source, name, self._settings.partitions)
-        if moved is not None:
-            self._done.append(Done(place, record.offset, [moved]))
-            return
+        key = record.key
+        if key is None or partitioning.partition_of(key, self._settings.partitions) != place.partition:
+            name = place.topic.removeprefix(self._settings.prefix)
+            moved = judging.misplaced(source_of(record), name, self._settings.partitions)
+            if moved is not None:
+                self._done.append(Done(place, record.offset, [moved]))
+                return
         delivery = deliveries.decode(record.value, record.headers)
-        if isinstance(delivery, str) or delivery.key != record.key:
+        if isinstance(delivery, str) or delivery.key != key:
             reason = delivery if isinstance(delivery, str) else "the key is not the delivery's tenant/endpoint_id"
-            self._done.append(Done(place, record.offset, [outputs.rejected(source, reason)]))
+            self._done.append(Done(place, record.offset, [outputs.rejected(source_of(record), reason)]))
             return
-        item = Item(delivery, place, record.offset, self)
+        item = Item(delivery, place, record.offset, self, key=key)
         self._held[(place, record.offset)] = item
         if delivery.order_key is not None:
             self._turns.take(item, record.timestamp)
-        now_ms = clock.now_ms()
-        early_ms = (delivery.due_at_ms or 0) - now_ms
+        early_ms = delivery.due_at_ms - clock.now_ms() if delivery.due_at_ms is not None else 0
         if early_ms > MAX_EARLY_MS:
             due_ms = delivery.due_at_ms or 0
             self.finish(item, [self._wait(item, due_ms)], due_ms)
@@ -247,11 +248,11 @@ class EgressWork:
 
     def offer(self, item: Item) -> None:
         """Into its endpoint's queue, in its turn, once that is known here: what it says decides how it is queued."""
-        key = item.delivery.key
+        key = item.key
         if item.delivery.order_place is not None and not self._turns.may_go(item):
             self._wait_for_turn(item)
             return
-        if (waiting := self._unknown.get(key)) is not None:
+        if self._unknown and (waiting := self._unknown.get(key)) is not None:
             waiting.append(item)
         elif self._view.knows(key):
             self._enqueue(item)
@@ -265,7 +266,7 @@ class EgressWork:
         """In memory where its turn comes soon, else in the log."""
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
-        if not self._turns.wait(item, self._dispatcher.attempt_ms(item.delivery.key)):
+        if not self._turns.wait(item, self._dispatcher.attempt_ms(item.key)):
             now_ms = clock.now_ms()
             self.put_off(item, self._turns.due_ms(item, now_ms) - now_ms, "order")
 
@@ -279,7 +280,7 @@ class EgressWork:
         """Into the queue, unless the lane has lost it or stops."""
         if self._held.get((item.place, item.offset)) is not item or self._stopping:
             return
-        key = item.delivery.key
+        key = item.key
         self._dispatcher.offer(key, item, self._version_of(key))
         if self._dispatcher.crowded(key):
             self._crowded_by = key

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from schemas.results import ErrorKind
 from streams.core.breaking import Ending, Report
@@ -22,6 +23,8 @@ _LINES = {
     ErrorKind.PROTOCOL: "the receiver's answer is not HTTP",
 }
 
+#: What has no place in a text for people, but for line breaks and tabs.
+_CONTROLS = dict.fromkeys((*(code for code in range(32) if chr(code) not in "\n\t"), *range(127, 160)), " ")
 
 SLOW_MS = 1_000
 #: Not the delivery's fault: the receiver, or what stands before it, cannot take anything just now.
@@ -31,6 +34,8 @@ _UNREACHED = frozenset(
 )
 #: A 4xx that says nothing about the next attempt: 408 and 425 are about time, 429 about many.
 _PASSING = frozenset({408, 425, 429})
+
+_TAKEN = Report(Ending.ACCEPTED)
 
 
 class Wish(StrEnum):
@@ -67,7 +72,7 @@ class Outcome:
     def report(self) -> Report:
         """What it says about the receiver."""
         if self.accepted:
-            return Report(Ending.ACCEPTED)
+            return _TAKEN
         if self.status_code in _BUSY:
             # Whoever says so after a second has held one of our places for nothing, as one does that says nothing.
             slow = self.latency_ms >= SLOW_MS and not self.retry_after_ms
@@ -77,6 +82,8 @@ class Outcome:
 
 def classify_response(status: int, headers: Mapping[str, str], body: bytes, *, latency_ms: int, now_ms: int) -> Outcome:
     """The outcome of an answer. `headers` look names up without regard to case."""
+    if 200 <= status < 300 and not body and "webhook-delivery" not in headers:
+        return _accepted(status, latency_ms)
     excerpt = _excerpt(body)
     wish = _wish(headers.get("webhook-delivery"))
     if 200 <= status < 300:
@@ -91,6 +98,11 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes, *, l
     return Outcome(latency_ms, status, kind, line, excerpt, after_ms, wish)
 
 
+@lru_cache(maxsize=4_096)
+def _accepted(status: int, latency_ms: int) -> Outcome:
+    return Outcome(latency_ms, status)
+
+
 def classify_failure(kind: ErrorKind, *, latency_ms: int) -> Outcome:
     """The outcome of an attempt that got no answer."""
     return Outcome(latency_ms, None, kind, _LINES[kind])
@@ -100,7 +112,7 @@ def _excerpt(body: bytes) -> str | None:
     if not body:
         return None
     text = body[:MAX_EXCERPT_BYTES].decode("utf-8", "ignore" if len(body) > MAX_EXCERPT_BYTES else "replace")
-    text = "".join(c if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160) else " " for c in text)
+    text = text.translate(_CONTROLS)
     while len(text.encode()) > MAX_EXCERPT_BYTES:  # a replacement character is longer than what it replaces
         text = text[: -max(1, (len(text.encode()) - MAX_EXCERPT_BYTES) // 4)]
     return text

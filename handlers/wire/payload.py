@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
@@ -62,8 +63,13 @@ def time_of(delivery: Delivery) -> str:
     """The event's own time, else that of the log; RFC 3339."""
     if delivery.event_time is not None:
         return delivery.event_time
-    time_ms = delivery.event_time_ms
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    time_s, ms = divmod(delivery.event_time_ms, 1_000)
+    return f"{_second(time_s)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _second(time_s: int) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat()[:19]
 
 
 def _projected(delivery: Delivery, fields: Sequence[str] | None) -> Delivery:

@@ -12,8 +12,10 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings
 
 
-def secrets_at(settings: EndpointSettings, now_ms: int) -> list[str]:
+def secrets_at(settings: EndpointSettings, now_ms: int) -> Sequence[str]:
     """The secrets that sign at `now_ms`: the current ones, then those whose overlap has not ended."""
+    if not settings.expiring_secrets:
+        return settings.secrets
     return [*settings.secrets, *(older.secret for older in settings.expiring_secrets if older.until_ms > now_ms)]
 
 
@@ -52,11 +54,18 @@ def headers(
         made.append(("traceparent", envelope.traceparent))
     made += body.headers
     made += (settings.headers or {}).items()
-    made += _authorize(settings)
+    made += authorize(settings)
     return made
 
 
-def _authorize(settings: EndpointSettings) -> Sequence[tuple[str, str]]:
+def refuse_breaks(lines: str, count: int) -> None:
+    """Raise ValueError unless there are just so many lines, each with its end."""
+    if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
+        raise ValueError("a header has a line break in it")
+
+
+def authorize(settings: EndpointSettings) -> Sequence[tuple[str, str]]:
+    """The headers that the endpoint's `auth` is."""
     match settings.auth:
         case None:
             return ()

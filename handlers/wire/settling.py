@@ -12,6 +12,7 @@ from schemas import topics
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointSettings, State
 from schemas.events import SEALED_HEADER
+from schemas.model import trusted
 from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import parse_duration_ms
 from streams.core import delays, judging, outputs, retrying
@@ -58,6 +59,36 @@ def settle(
         return _again(delivery, outcome, policy, attempted_at_ms, plan, batch_id)
     made = _result(delivery, outcome, attempted_at_ms, Verdict.DEAD, batch_id=batch_id)
     return made, [outputs.result(made), dead_letter(delivery, made), *disabled]
+
+
+def accepted(key: bytes, delivery: Delivery, outcome: Outcome, attempted_at_ms: int) -> Output | None:
+    """The result of an attempt that was simply accepted, which is all that `settle` would make of it; else None.
+
+    `key`: the delivery's.
+    """
+    if outcome.error_kind is not None or outcome.wish is not None or delivery.sealed_with is not None:
+        return None
+    told = {
+        "delivery_id": delivery.delivery_id,
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "tenant": delivery.tenant,
+        "endpoint_id": delivery.endpoint_id,
+        "attempt": delivery.attempt,
+        "verdict": "delivered",
+        "status_code": outcome.status_code,
+        "event_time_ms": delivery.event_time_ms,
+        "latency_ms": outcome.latency_ms,
+        "attempted_at_ms": attempted_at_ms,
+    }
+    if outcome.response_excerpt is not None:
+        told["response_excerpt"] = outcome.response_excerpt
+    if delivery.replay_id is not None:
+        told["replay_id"] = delivery.replay_id
+    try:
+        return Output(topics.RESULTS, key, orjson.dumps(told))
+    except orjson.JSONEncodeError:  # a number of more than 64 bits, that somebody else has written
+        return None
 
 
 def settle_verification(
@@ -139,8 +170,8 @@ def skip(delivery: Delivery, state: State) -> tuple[Result, list[Output]]:
     """The result of a delivery whose endpoint cannot take it now."""
     made = _about(
         delivery,
-        attempt=0,
-        verdict=Verdict.SKIPPED,
+        0,
+        Verdict.SKIPPED,
         error_kind=judging.KIND_OF_STATE[state],
         error=f"the endpoint is {state.value}",
     )
@@ -157,8 +188,8 @@ def supersede(delivery: Delivery) -> tuple[Result, list[Output]]:
     """The result of a handshake that nobody waits for any more."""
     made = _about(
         delivery,
-        attempt=0,
-        verdict=Verdict.SKIPPED,
+        0,
+        Verdict.SKIPPED,
         error_kind=ErrorKind.EXPIRED,
         error="another verification has begun since, or the endpoint has been verified",
     )
@@ -208,9 +239,8 @@ def _result(
 ) -> Result:
     return _about(
         delivery,
-        batch_id=batch_id,
-        attempt=delivery.attempt,
-        verdict=verdict,
+        delivery.attempt,
+        verdict,
         status_code=outcome.status_code,
         error_kind=outcome.error_kind,
         error=outcome.error,
@@ -219,17 +249,41 @@ def _result(
         next_attempt_at_ms=next_attempt_at_ms,
         # A receiver may say again what it was told, and that is not to stand in the log.
         response_excerpt=outcome.response_excerpt if delivery.sealed_with is None else None,
+        batch_id=batch_id,
     )
 
 
-def _about(delivery: Delivery, **told: Any) -> Result:
-    return Result(
-        delivery_id=delivery.delivery_id,
-        event_id=delivery.event_id,
-        event_type=delivery.event_type,
-        tenant=delivery.tenant,
-        endpoint_id=delivery.endpoint_id,
-        event_time_ms=delivery.event_time_ms,
-        replay_id=delivery.replay_id,
-        **told,
-    )
+def _about(
+    delivery: Delivery,
+    attempt: int,
+    verdict: Verdict,
+    *,
+    status_code: int | None = None,
+    error_kind: ErrorKind | None = None,
+    error: str | None = None,
+    latency_ms: int | None = None,
+    attempted_at_ms: int | None = None,
+    next_attempt_at_ms: int | None = None,
+    response_excerpt: str | None = None,
+    batch_id: str | None = None,
+) -> Result:
+    told = {
+        "delivery_id": delivery.delivery_id,
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "tenant": delivery.tenant,
+        "endpoint_id": delivery.endpoint_id,
+        "attempt": attempt,
+        "verdict": verdict,
+        "status_code": status_code,
+        "error_kind": error_kind,
+        "error": error,
+        "event_time_ms": delivery.event_time_ms,
+        "latency_ms": latency_ms,
+        "attempted_at_ms": attempted_at_ms,
+        "next_attempt_at_ms": next_attempt_at_ms,
+        "response_excerpt": response_excerpt,
+        "batch_id": batch_id,
+        "replay_id": delivery.replay_id,
+    }
+    return trusted(Result, told)

@@ -1,23 +1,15 @@
 """Signatures of Standard Webhooks 1.0 over id, timestamp and body: HMAC-SHA256 (`v1`) and ed25519 (`v1a`)."""
 
 import base64
-import hmac
-from collections.abc import Iterable
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams.core import keys
 
-
-@lru_cache(maxsize=65_536)
-def _mac_key(secret: str) -> bytes:
-    return keys.mac_key(secret)
-
-
-@lru_cache(maxsize=4_096)
-def _private_key(secret: str) -> Ed25519PrivateKey:
-    return keys.private_key(secret)
+_BLOCK_BYTES = 64
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 
 def sign(secrets: Iterable[str], webhook_id: str, timestamp_s: int, body: bytes) -> str:
@@ -25,11 +17,31 @@ def sign(secrets: Iterable[str], webhook_id: str, timestamp_s: int, body: bytes)
 
     Raises ValueError for what is no secret; such are refused at registration.
     """
-    signed = f"{webhook_id}.{timestamp_s}.".encode() + body
-    return " ".join(_signature(secret, signed) for secret in secrets)
+    head = f"{webhook_id}.{timestamp_s}.".encode()
+    return " ".join([_signer(secret)(head, body) for secret in secrets])
 
 
-def _signature(secret: str, signed: bytes) -> str:
-    if secret.startswith(keys.PRIVATE):
-        return "v1a," + base64.b64encode(_private_key(secret).sign(signed)).decode()
-    return "v1," + base64.b64encode(hmac.digest(_mac_key(secret), signed, "sha256")).decode()
+@lru_cache(maxsize=8_192)
+def _signer(secret: str) -> Callable[[bytes, bytes], str]:
+    return _ed25519(secret) if secret.startswith(keys.PRIVATE) else _hmac(secret)
+
+
+def _ed25519(secret: str) -> Callable[[bytes, bytes], str]:
+    key = keys.private_key(secret)
+    return lambda head, body: "v1a," + base64.b64encode(key.sign(head + body)).decode()
+
+
+def _hmac(secret: str) -> Callable[[bytes, bytes], str]:
+    """RFC 2104, with the two hashes of the key made once."""
+    key = keys.mac_key(secret)
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    inner, outer = hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
+
+    def signed(head: bytes, body: bytes) -> str:
+        within, whole = inner.copy(), outer.copy()
+        within.update(head)
+        within.update(body)
+        whole.update(within.digest())
+        return "v1," + binascii.b2a_base64(whole.digest(), newline=False).decode()
+
+    return signed

@@ -71,8 +71,7 @@ class Source:
 
 def result(made: Result) -> Output:
     """The record of a result."""
-    key = f"{made.tenant}/{made.endpoint_id}".encode()
-    return Output(topics.RESULTS, key, made.model_dump_json(exclude_none=True).encode())
+    return Output(topics.RESULTS, f"{made.tenant}/{made.endpoint_id}".encode(), made.encode())
 
 
 def rejected(source: Source, reason: str) -> Output:

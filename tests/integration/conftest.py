@@ -15,7 +15,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def http_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def http_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """The way that requests are sent in a test, whatever its settings say."""
     if (name := getattr(request, "param", None)) is not None:
         monkeypatch.setattr(client, "EXCHANGES", dict.fromkeys(client.EXCHANGES, client.EXCHANGES[name]))
+    return name

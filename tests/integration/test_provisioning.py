@@ -9,6 +9,7 @@ from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v4
 
 from schemas import topics
 from schemas.settings import Settings
+from schemas.topics import topic_map
 from streams import provisioning
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from handlers.egress.attempt import Over
 from handlers.egress.dispatching import Dispatcher
 from handlers.egress.queues import EndpointQueue, Item
 from schemas.changes import Batch
@@ -109,9 +110,9 @@ def test_what_is_taken_out_does_not_count() -> None:
 async def test_a_lane_in_a_hurry_gets_its_open_batches_sent() -> None:
     sent: list[list[int]] = []
 
-    async def attempt(items: list[Item], queue: EndpointQueue) -> bool:
+    def attempt(items: list[Item], queue: EndpointQueue, over: Over) -> None:
         sent.append(numbers(items))
-        return False
+        asyncio.get_running_loop().call_soon(over, None)
 
     settings = EndpointSettings.model_validate(
         {
