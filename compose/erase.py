@@ -57,12 +57,12 @@ def erase_event(yes: bool, tenant: str, event_ids: tuple[str, ...]) -> None:
 
     What waits of them ends as skipped (erased). Their ids are not used again.
     """
-    from streams.core import reading
+    from streams.core import event_fields
     from streams.erasure import erasing
 
     _check(tenant)
     for event_id in event_ids:
-        if (problem := reading.refuse_text(event_id)) is not None:
+        if (problem := event_fields.refuse_text(event_id)) is not None:
             fail(f"the event's id {problem}")
     _confirm(
         yes, f"{_count(len(event_ids), 'event')} of {tenant} will be unreadable in the log. This cannot be undone."

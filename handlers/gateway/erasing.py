@@ -8,7 +8,7 @@ from handlers.gateway.calls import TENANT_PATH, Call, answer
 from handlers.gateway.context import RETRY_AFTER_S, Context
 from handlers.gateway.problems import Kind, Refusal
 from schemas.erasure import Erased
-from streams.core import reading
+from streams.core import event_fields
 from streams.erasure.erasing import NotErased
 
 
@@ -18,7 +18,7 @@ async def erase_event(context: Context, request: web.Request) -> web.StreamRespo
     Its id is not used again. It need not be in the log: an id that is not there is given up all the same.
     """
     tenant, event_id = request.match_info["tenant"], request.match_info["event_id"]
-    if (problem := reading.refuse_text(event_id)) is not None:
+    if (problem := event_fields.refuse_text(event_id)) is not None:
         raise Refusal(Kind.INVALID, f"the event's id {problem}")
     return await _erased(context, tenant, event_id)
 

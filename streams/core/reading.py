@@ -5,9 +5,8 @@ import binascii
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -17,25 +16,17 @@ from schemas.changes import Change
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, SEALED_HEADER, Event, Sealed
 from schemas.model import first_line, is_identifier
 from schemas.sources import SourceChange
-from streams.core import data_keys
+from streams.core import data_keys, event_fields
 from streams.core.outputs import Source
 
 RecordHeaders = Sequence[tuple[str, bytes]]
 
-MAX_TEXT_BYTES = 256
 _VERSION = re.compile(r"^\d{1,10}-\d{1,19}$", re.ASCII)
 _MOVED = re.compile(rb"^\d{1,10}-\d{1,19}$")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:)(\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-#: Names that are no attributes, or are told in another way.
-_RESERVED = frozenset({"data", "data_base64"})
 #: Attributes that are strings and nothing else.
 _CORE = frozenset({"specversion", "id", "type", "time", "datacontenttype"})
 #: Attributes besides that CloudEvents has as strings; an extension may be a number or a boolean.
 _TEXTS = frozenset({"source", "subject", "dataschema"})
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_ATTRIBUTE = re.compile(r"[a-z0-9_]{1,64}")
-_CONTROL_IN_ATTRIBUTE = re.compile("[\x00-\x1f\x7f]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,256})?$")
 _CHANGES: TypeAdapter[Change | SourceChange] = TypeAdapter(
     Annotated[Change | SourceChange, Field(discriminator="type")]
@@ -126,7 +117,7 @@ def read_event(
         return Unreadable("the value is not a JSON object")
     if isinstance(fields, Unreadable):
         return fields
-    refused = _refuse(fields)
+    refused = event_fields.refuse(fields)
     if refused:
         return Unreadable(refused)
     if fields["type"].startswith(OWN_TYPES) and not _MOVED.fullmatch(named.get(NOTICE_HEADER, b"")):
@@ -258,55 +249,3 @@ def _text(raw: msgspec.Raw) -> Any:
     if isinstance(value, dict | list):
         return _NO_TEXT
     return value if isinstance(value, str) or value is None else bytes(raw).decode().strip()
-
-
-def _refuse(fields: Mapping[str, Any]) -> str | None:
-    for name in ("id", "type"):
-        text = fields[name]
-        if text is None and name == "id":
-            continue
-        if not isinstance(text, str) or not text:
-            return f"the event has no {name}" if text is None else f"the event's {name} is not a text"
-        if (problem := refuse_text(text)) is not None:
-            return f"the event's {name} {problem}"
-    if fields["time"] is not None and not _is_time(fields["time"]):
-        return "the event's time is not RFC 3339"
-    if fields["content_type"] is not None and not isinstance(fields["content_type"], str):
-        return "the event's datacontenttype is not a text"
-    return _refuse_attributes(fields["attributes"].items(), fields["content_type"])
-
-
-def _is_time(text: Any) -> bool:
-    """RFC 3339, section 5.6; the second 60 is one."""
-    found = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        return False
-    try:
-        datetime.fromisoformat(f"{found[1]}{'59' if found[2] == '60' else found[2]}{found[4]}".upper())
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse_attributes(attributes: Iterable[tuple[str, str]], content_type: str | None) -> str | None:
-    if content_type is not None and refuse_text(content_type) is not None:
-        return "the event's content type has control characters or is longer than 256 bytes"
-    for name, text in attributes:
-        if name in _RESERVED or not _ATTRIBUTE.fullmatch(name):
-            return "an attribute's name is not made of a-z 0-9"
-        if len(text.encode("utf-8", "surrogatepass")) > 4_096 or _CONTROL_IN_ATTRIBUTE.search(text):
-            return f"the attribute {name} has control characters or is longer than 4096 bytes"
-        if _SURROGATE.search(text):
-            return f"the attribute {name} is not UTF-8"
-    return None
-
-
-def refuse_text(text: str) -> str | None:
-    """Why a text can be no id or type of an event, as the end of a sentence; None where it can."""
-    if _CONTROL.search(text):
-        return "has control characters"
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return "is not UTF-8"
-    return f"is longer than {MAX_TEXT_BYTES} bytes" if size > MAX_TEXT_BYTES else None
