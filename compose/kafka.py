@@ -151,6 +151,8 @@ class LocalKafka:
             "-Xms128m",
             "-Xmx512m",
             "-XX:+UseSerialGC",
+            # In its first minutes the optimizing compiler would take more than the broker itself.
+            "-XX:TieredStopAtLevel=1",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-cp",

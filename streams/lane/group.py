@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 POLL_MS = 100
 LOOK_INTERVAL_S = 1.0
+#: How often a consumer looks whether one of its paused partitions is to be fetched: none ever is.
+LOOK_ROUND_MS = 5_000
 
 
 class Stalled(Exception):
@@ -104,6 +106,7 @@ class LaneGroup(ConsumerRebalanceListener):
         assert self._consumer is not None
         if assigned:
             self._consumer.pause(*assigned)
+            private.fetch_for(self._consumer, LOOK_ROUND_MS)
         self._owned = frozenset(tp.partition for tp in assigned)
         self._shared_out.set()
         self._health.ready("rebalance")

@@ -218,13 +218,17 @@ class Lane:
 
     async def _commit(self) -> None:
         loop = asyncio.get_running_loop()
-        ended_s = float("-inf")
+        ended_s = earliest_s = float("-inf")
         while True:
+            waits = False
             if not self._drained:
                 await self._wake.wait()
                 now_s = loop.time()
+                # Somebody who only looks round takes nobody's turn.
+                if waits := self.work.waiting():
+                    earliest_s = max(earliest_s, self._pacer.turn(now_s, ended_s))
                 with metrics.TURN_S.time():
-                    await _wait(self._at_once, self._pacer.turn(now_s, ended_s) - now_s)
+                    await _wait(self._at_once, earliest_s - now_s)
             self._wake.clear()
             if self._doubted:
                 raise Fenced(f"partition {self.number}: asleep for longer than the session")
@@ -233,6 +237,8 @@ class Lane:
             batch = await self.work.collect()
             if batch is not None:
                 began_s = loop.time()
+                if not waits:  # it has found something: the next one waits for this one's turn
+                    earliest_s = self._pacer.turn(began_s, ended_s)
                 await self._write(batch)
                 self._health.kafka_answered()
                 ended_s = loop.time()
@@ -242,7 +248,7 @@ class Lane:
                 self.work.settled(batch)
             elif self._drained:
                 return
-            else:
+            elif waits:
                 self._pacer.unused(loop.time())
 
     async def _write(self, batch: Batch) -> None:

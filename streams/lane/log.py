@@ -17,6 +17,7 @@ from schemas.settings import Settings
 from streams import provisioning
 from streams.lane import connections, offset_fetch
 from streams.lane.bounded import Joined, within
+from streams.lane.ends import REQUEST_TIMEOUT_S, Ends
 from streams.lane.health import Health
 from streams.lane.offset_fetch import NotTold, OffsetFetch
 from streams.provisioning import WrongTopics
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 
 #: Control records end no poll: how long one lasts is how late their end is seen.
 READ_POLL_MS = 20
-REQUEST_TIMEOUT_S = 15.0
 LIMITS_AGE_S = 60.0
 TOPICS_AGE_S = 5.0
 LISTEN_INTERVAL_S = 3.0
@@ -58,8 +58,8 @@ class Log:
         # The second is for what may take long: nobody who opens a lane waits behind it.
         self._ranges: list[AIOKafkaConsumer] = []
         self._range_locks = (asyncio.Lock(), asyncio.Lock())
-        self._asked: dict[TopicPartition, asyncio.Future[int]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._ends: Ends | None = None
+        self._stable_ends: Ends | None = None
         self._limits: Mapping[str, int] = {}
         self._limits_read = 0.0
         self._topics_checked = float("-inf")
@@ -73,6 +73,7 @@ class Log:
         self._uncommitted = connections.reader(self._settings, "read_uncommitted")
         self._committed = connections.reader(self._settings)
         self._ranges = [connections.reader(self._settings) for _ in self._range_locks]
+        self._ends, self._stable_ends = Ends(self._uncommitted), Ends(self._committed)
         clients: tuple[Any, ...] = (self._admin, self._uncommitted, self._committed, *self._ranges)
         for client in clients:
             await client.start()
@@ -170,8 +171,10 @@ class Log:
 
     async def stable_ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset up to which each partition can be read under `read_committed`."""
-        assert self._committed is not None
-        return dict(await within(REQUEST_TIMEOUT_S, self._committed.end_offsets(list(partitions))))
+        assert self._stable_ends is not None
+        places = list(partitions)
+        ends = await asyncio.gather(*(self._stable_ends.of(place) for place in places))
+        return dict(zip(places, ends, strict=True))
 
     async def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
         """The first offset whose time is `time_ms` or later; None where there is none."""
@@ -188,31 +191,9 @@ class Log:
         return None
 
     async def high_watermark(self, partition: TopicPartition) -> int:
-        """The end of a partition, open transactions included, as of now or later.
-
-        Callers that ask while a request is under way share the next one.
-        """
-        loop = asyncio.get_running_loop()
-        future = self._asked.setdefault(partition, loop.create_future())
-        if self._asking is None or self._asking.done():
-            self._asking = loop.create_task(self._ask())
-        return await asyncio.shield(future)
-
-    async def _ask(self) -> None:
-        assert self._uncommitted is not None
-        while self._asked:
-            asked, self._asked = self._asked, {}
-            try:
-                ends = await within(REQUEST_TIMEOUT_S, self._uncommitted.end_offsets(list(asked)))
-            except Exception as problem:
-                for future in asked.values():
-                    if not future.done():
-                        future.set_exception(problem)
-                        future.exception()  # a caller that has gone must not turn this into a warning
-                continue
-            for partition, future in asked.items():
-                if not future.done():
-                    future.set_result(ends[partition])
+        """The end of a partition, open transactions included, as of now or later."""
+        assert self._ends is not None
+        return await self._ends.of(partition)
 
     async def read(
         self, partition: TopicPartition, start: int, end: int, *, at_most: int = 2_000, aside: bool = False

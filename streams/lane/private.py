@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
@@ -25,6 +25,7 @@ NAMES = (
     ("aiokafka.producer.transaction_manager", "TransactionManager", "maybe_add_partition_to_txn"),
     ("aiokafka.admin", "AIOKafkaAdminClient", "_send_request"),
     ("aiokafka.conn", "AIOKafkaConnection", "connected"),
+    ("aiokafka.conn", "AIOKafkaConnection", "send"),
     ("aiokafka.producer.message_accumulator", "BatchBuilder", "append"),
 )
 #: Instance attributes, set in constructors.
@@ -94,6 +95,11 @@ def record_batch(max_bytes: int) -> BatchBuilder:
 def connections_of(client: AIOKafkaClient) -> tuple[Any, ...]:
     """The client's connections to brokers as they are now, without the one it began with."""
     return tuple(made for (node, _), made in client._conns.items() if node != "bootstrap")
+
+
+def connection_to(client: AIOKafkaClient, node: int) -> Any:
+    """The connection that `client.ready(node)` has made: its `send` writes at once, and is awaited for the answer."""
+    return client._conns[node, ConnectionGroup.DEFAULT]
 
 
 def are_open(connections: tuple[Any, ...]) -> bool:

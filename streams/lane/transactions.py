@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, NodeNotReadyError, for_code
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas.settings import Settings
 from streams.core.outputs import Output
@@ -29,10 +29,11 @@ _LEADER_MOVED = frozenset({3, 5, 6})
 _COORDINATOR_MOVED = frozenset({15, 16})
 #: Nothing has been done, and soon it can be: the coordinator loads, too few replicas, the last transaction's end.
 _LATER = frozenset({14, 19, 51})
+_PASSING = _LEADER_MOVED | _COORDINATOR_MOVED | _LATER
 _FENCED = frozenset({47, 90})
 
-#: Takes the codes of the errors out of an answer.
-_Codes = Callable[[Any], set[int]]
+#: One batch a partition, with the number of its records.
+Batches = Mapping[TopicPartition, tuple[bytes, int]]
 
 
 class Transactions:
@@ -61,9 +62,7 @@ class Transactions:
 
     async def open(self) -> None:
         """See `Writer.open`."""
-        answer = await self._ask(
-            InitProducerIdRequest(self._id, connections.TRANSACTION_TIMEOUT_MS), CoordinationType.TRANSACTION, _own_code
-        )
+        answer = await self._ask(InitProducerIdRequest(self._id, connections.TRANSACTION_TIMEOUT_MS))
         self._producer = (answer.producer_id, answer.producer_epoch)
 
     async def commit(self, places: Places, offsets: Offsets) -> dict[TopicPartition, list[Appended]]:
@@ -74,8 +73,9 @@ class Transactions:
         # A request takes one batch a partition, and the first round takes the offsets along.
         for number in range(max((len(made) for made in batches.values()), default=1)):
             now = {place: made[number] for place, made in batches.items() if len(made) > number}
-            await self._round(now, appended, {} if number else offsets)
-        end = await self._ask(protocol.EndTxn(self._id, self._producer), CoordinationType.TRANSACTION, _own_code)
+            for place, one in (await self._round(now, {} if number else offsets)).items():
+                appended[place].append(one)
+        end = await self._ask(protocol.EndTxn(self._id, self._producer))
         self._producer = (end.producer_id, end.producer_epoch)
         self._connections = private.connections_of(self._client)
         return appended
@@ -88,19 +88,44 @@ class Transactions:
         """See `Writer.close`."""
         await self._client.close()
 
-    async def _round(
-        self, batches: Mapping[TopicPartition, tuple[bytes, int]], appended: dict[TopicPartition, list[Appended]],
-        offsets: Offsets,
-    ) -> None:  # fmt: skip
-        """Node by node, since the coordinator takes one addition to a transaction at a time; what goes to one node
-        follows each other on the same connection."""
-        steps: defaultdict[int, list[Any]] = defaultdict(list)
-        for node, places in self._by_leader(batches).items():
-            steps[node].append(self._produce({place: batches[place] for place in places}, appended))
-        if offsets:
-            steps[await self._coordinator(CoordinationType.GROUP)].append(self._commit_offsets(offsets))
-        for calls in steps.values():
-            await asyncio.gather(*calls)
+    async def _round(self, batches: Batches, offsets: Offsets) -> dict[TopicPartition, Appended]:
+        """Write one batch a partition, and offsets. What is refused for a reason that passes is sent again.
+
+        Node by node, since the coordinator takes one addition to a transaction at a time; what goes to one node goes
+        at once, for a connection's requests are done in their order.
+        """
+        appended: dict[TopicPartition, Appended] = {}
+        left = dict(batches)
+        while left or offsets:
+            requests: defaultdict[int, list[Request[Any]]] = defaultdict(list)
+            for node, places in self._by_leader(left).items():
+                requests[node].append(self._produce({place: left[place] for place in places}))
+            if offsets:
+                requests[await self._coordinator(CoordinationType.GROUP)].append(self._commit_offsets(offsets))
+            refused: set[int] = set()
+            for node, to_node in requests.items():
+                for request, answer in zip(to_node, await self._exchange(node, to_node), strict=True):
+                    if isinstance(request, protocol.Produce):
+                        refused |= _take(answer, left, appended)
+                    elif codes := _codes(answer):
+                        refused |= codes
+                    else:
+                        offsets = {}
+            if refused:
+                await self._pause(refused, CoordinationType.GROUP)
+        return appended
+
+    async def _exchange(self, node: int, requests: list[Request[Any]]) -> list[Any]:
+        """Send all of them, then take their answers: no task and no turn of the loop in between."""
+        if not await self._client.ready(node):
+            raise NodeNotReadyError(node)
+        connection = private.connection_to(self._client, node)
+        waiting = [connection.send(request) for request in requests]
+        try:
+            return [await answer for answer in waiting]
+        finally:
+            for answer in waiting:
+                answer.close()
 
     def _batches(self, place: TopicPartition, outputs: Any) -> list[tuple[bytes, int]]:
         """The records of one partition as batches, each with the number of its records."""
@@ -129,48 +154,26 @@ class Transactions:
             nodes[self._client.get_random_node() if leader in (None, -1) else leader].append(place)
         return nodes
 
-    async def _produce(
-        self, batches: Mapping[TopicPartition, tuple[bytes, int]], appended: dict[TopicPartition, list[Appended]]
-    ) -> None:
-        """Write one batch a partition. Those that are refused for a reason that passes are sent again."""
-        left = dict(batches)
-        while left:
-            again: set[int] = set()
-            for node, places in self._by_leader(left).items():
-                topics: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
-                for place in places:
-                    topics[place.topic].append((place.partition, left[place][0]))
-                answer = await self._client.send(
-                    node, protocol.Produce(self._id, REQUEST_TIMEOUT_MS, list(topics.items()))
-                )
-                for topic, rows in _rows(answer.responses):
-                    for partition, code, first, at_ms, *_ in rows:
-                        place = TopicPartition(topic, partition)
-                        if code:
-                            again.add(_check(code, f"{topic}-{partition}"))
-                        else:
-                            appended[place].append(Appended(first, left.pop(place)[1], at_ms))
-            if again:
-                await self._pause(again, None)
+    def _produce(self, batches: Batches) -> protocol.Produce:
+        topics: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        for place, (batch, _) in batches.items():
+            topics[place.topic].append((place.partition, batch))
+        return protocol.Produce(self._id, REQUEST_TIMEOUT_MS, list(topics.items()))
 
-    async def _commit_offsets(self, offsets: Offsets) -> None:
-        topics: defaultdict[str, list[Any]] = defaultdict(list)
+    def _commit_offsets(self, offsets: Offsets) -> protocol.TxnOffsetCommit:
+        topics: defaultdict[str, list[tuple[int, OffsetAndMetadata]]] = defaultdict(list)
         for place, commit in offsets.items():
             topics[place.topic].append((place.partition, commit))
-        request = protocol.TxnOffsetCommit(self._id, self._producer, self._group, list(topics.items()))
-        await self._ask(
-            request, CoordinationType.GROUP,
-            lambda answer: {code for _, rows in _rows(answer.topics) for _, code, *_ in rows},
-        )  # fmt: skip
+        return protocol.TxnOffsetCommit(self._id, self._producer, self._group, list(topics.items()))
 
-    async def _ask(self, request: Request[Any], coordinator: CoordinationType, codes: _Codes) -> Any:
-        """A coordinator's answer without an error, once it can give one."""
+    async def _ask(self, request: Request[Any]) -> Any:
+        """The transaction coordinator's answer without an error, once it can give one."""
         while True:
-            answer = await self._client.send(await self._coordinator(coordinator), request)
-            again = {_check(code, type(request).__name__) for code in codes(answer) if code}
-            if not again:
+            node = await self._coordinator(CoordinationType.TRANSACTION)
+            (answer,) = await self._exchange(node, [request])
+            if not (code := _check(answer.error_code, type(request).__name__)):
                 return answer
-            await self._pause(again, coordinator)
+            await self._pause({code}, CoordinationType.TRANSACTION)
 
     async def _coordinator(self, kind: CoordinationType) -> int:
         if (known := self._coordinators.get(kind)) is not None:
@@ -180,12 +183,12 @@ class Transactions:
             try:
                 node = await self._client.coordinator_lookup(kind, key)
             except tuple(for_code(code) for code in _COORDINATOR_MOVED | _LATER):
-                await self._pause(set(), None)
+                await self._pause(set())
                 continue
             self._coordinators[kind] = node
             return int(node)
 
-    async def _pause(self, codes: set[int], coordinator: CoordinationType | None) -> None:
+    async def _pause(self, codes: set[int], coordinator: CoordinationType | None = None) -> None:
         if coordinator is not None and codes & _COORDINATOR_MOVED:
             self._coordinators.pop(coordinator, None)
         if codes & (_LEADER_MOVED | _COORDINATOR_MOVED):
@@ -198,21 +201,33 @@ class Transactions:
             while not self._client.cluster.partitions_for_topic(topic):
                 await self._client.add_topic(topic)
                 if not self._client.cluster.partitions_for_topic(topic):
-                    await self._pause(set(_LEADER_MOVED), None)
+                    await self._pause(set(_LEADER_MOVED))
 
 
-def _own_code(answer: Any) -> set[int]:
-    return {answer.error_code}
+def _take(
+    answer: Any, left: dict[TopicPartition, tuple[bytes, int]], appended: dict[TopicPartition, Appended]
+) -> set[int]:
+    """Move what an answer says to be written from `left` to `appended`; the codes of what is to be sent again."""
+    refused = set()
+    for topic, rows, *_ in answer.responses:
+        for partition, code, first, at_ms, *_ in rows:
+            place = TopicPartition(topic, partition)
+            if code:
+                refused.add(_check(code, topic))
+            else:
+                appended[place] = Appended(first, left.pop(place)[1], at_ms)
+    return refused
 
 
-def _rows(topics: Any) -> list[tuple[str, Any]]:
-    return [(name, rows) for name, rows, *_ in topics]
+def _codes(answer: Any) -> set[int]:
+    """The codes of offsets that are to be sent again."""
+    return {_check(code, topic) for topic, rows, *_ in answer.topics for _, code, *_ in rows if code}
 
 
 def _check(code: int, what: str) -> int:
-    """The code, where asking again helps. Raises `Fenced` or `Broken`."""
+    """The code, 0 or one where asking again helps. Raises `Fenced` or `Broken`."""
     if code in _FENCED:
         raise Fenced(what)
-    if code not in _LEADER_MOVED | _COORDINATOR_MOVED | _LATER:
+    if code and code not in _PASSING:
         raise Broken(f"{what}: {for_code(code).__name__} ({code})")
     return code

@@ -1,6 +1,6 @@
 """What it costs to have nothing to do.
 
-BENCH_PARTITIONS says how many partitions a topic has (64), BENCH_IDLE_S for how long it is measured (60).
+BENCH_PARTITIONS says how many partitions a topic has (64), BENCH_QUIET_S for how long it is measured (60).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 from tests.bench import system
 
 PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "64"))
-LENGTH_S = float(os.environ.get("BENCH_IDLE_S", "60"))
+LENGTH_S = float(os.environ.get("BENCH_QUIET_S", "60"))
 #: Everything has been opened then, and looked round.
 WARM_S = 15.0
 

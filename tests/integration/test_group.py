@@ -161,6 +161,9 @@ class Eager(Noting):
         due, self.due = self.due, False
         return Batch([Output(topics.RESULTS, b"t/e", b"{}", partition=0)], {}) if due else None
 
+    def waiting(self) -> bool:
+        return self.due
+
     def settled(self, batch: Batch) -> None:
         self.committed_at.append(time.monotonic())
 
