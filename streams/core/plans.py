@@ -1,12 +1,11 @@
 """Endpoints made ready for many events, and an event for many endpoints: what they share is worked out once."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from schemas import deliveries, topics
 from schemas.endpoints import EndpointRecord, EndpointVersion
 from schemas.events import Event
-from streams.core import filtering, matching, reading
+from streams.core import delivery_ids, filtering, matching
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
@@ -15,11 +14,10 @@ MAX_TYPES = 16
 #: Plans that are kept in any case; twice as many at the most.
 MAX_PLANS = 20_000
 
-#: Where the headers of an endpoint stand; those before them are always there.
-_ID, _ENDPOINT, _VERSION = (
-    [name for name, _ in deliveries.TEXT_HEADERS].index(name)
-    for name in ("delivery-id", "endpoint-id", "endpoint-version")
-)
+_FIRST_ATTEMPT = ("attempt", b"1")
+#: Stands where each endpoint has a header of its own.
+_LATER = ("", b"")
+_ID, _ENDPOINT, _VERSION = 0, 4, 5
 
 #: A pattern that matches, as a header; the filter beside it, and the same compiled.
 Way = tuple[tuple[str, bytes], str | dict[str, Any] | None, filtering.Compiled | None]
@@ -34,7 +32,7 @@ class Plan:
         self.record = record
         self.version = version
         self.key = f"{record.tenant}/{record.endpoint_id}".encode()
-        self.id_front = reading.delivery_id_front(record.tenant, record.endpoint_id)
+        self.id_front = delivery_ids.front(record.tenant, record.endpoint_id)
         self.endpoint_header = ("endpoint-id", record.endpoint_id.encode())
         self.version_header = ("endpoint-version", f"{record.partition}-{version.offset}".encode())
         subscriptions = version.settings.subscriptions if version.settings is not None else ()
@@ -94,35 +92,39 @@ class Plans:
 
 
 class Envelope:
-    """The deliveries of one event, as first attempts."""
+    """The deliveries of one event, as first attempts, with the headers that `Delivery` gives them, in their order."""
 
     def __init__(self, event: Event, source: Source) -> None:
         self._event_id = event.event_id.encode()
         self._data = event.data
         self._origin = source.origin
-        fields: Mapping[str, Any] = {
-            "delivery_id": "",
-            "event_id": event.event_id,
-            "event_type": event.event_type,
-            "tenant": event.tenant,
-            "endpoint_id": "",
-            "endpoint_version": "",
-            "event_time_ms": source.at_ms,
-            "attempt": 1,
-            "event_time": event.time,
-            "data_content_type": event.data_content_type,
-            "traceparent": event.traceparent,
-            "matched": "",
-        }
-        self._headers = deliveries.written(fields, event.attributes)
-        self._matched = self._headers.index(("matched", b""))
-        #: Behind all others but the attributes.
-        self._order = len(self._headers) - bool(event.attributes)
+        headers = [
+            _LATER,
+            ("event-id", self._event_id),
+            ("event-type", event.event_type.encode()),
+            ("tenant", event.tenant.encode()),
+            _LATER,
+            _LATER,
+            ("event-time-ms", str(source.at_ms).encode()),
+            _FIRST_ATTEMPT,
+        ]
+        if event.time is not None:
+            headers.append(("event-time", event.time.encode()))
+        if event.data_content_type is not None:
+            headers.append(("data-content-type", event.data_content_type.encode()))
+        if event.traceparent is not None:
+            headers.append(("traceparent", event.traceparent.encode()))
+        self._matched = len(headers)
+        headers.append(_LATER)
+        self._order = len(headers)
+        if event.attributes:
+            headers.append(deliveries.attributes_header(event.attributes))
+        self._headers = headers
 
     def to(self, plan: Plan, pattern: tuple[str, bytes], order_key: str | None) -> Output:
         """The delivery to an endpoint that it matches by `pattern`."""
         headers = self._headers.copy()
-        headers[_ID] = ("delivery-id", reading.delivery_id_of(plan.id_front, self._event_id).encode())
+        headers[_ID] = ("delivery-id", delivery_ids.of(plan.id_front, self._event_id).encode())
         headers[_ENDPOINT] = plan.endpoint_header
         headers[_VERSION] = plan.version_header
         headers[self._matched] = pattern
