@@ -89,15 +89,18 @@ class Delivery(Record):
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The record headers, UTF-8; `decode` is the inverse."""
-        return written(vars(self), self.attributes)
+        fields = vars(self)
+        written = [
+            (header, str(value).encode()) for header, field in TEXT_HEADERS if (value := fields[field]) is not None
+        ]
+        if self.attributes:
+            written.append(attributes_header(self.attributes))
+        return written
 
 
-def written(fields: Mapping[str, Any], attributes: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    """The record headers of a delivery with these fields; one that is None or absent has no header."""
-    made = [(header, str(value).encode()) for header, field in TEXT_HEADERS if (value := fields.get(field)) is not None]
-    if attributes:
-        made.append(("event-attributes", orjson.dumps(dict(attributes))))
-    return made
+def attributes_header(attributes: Mapping[str, str]) -> tuple[str, bytes]:
+    """The header that has all attributes."""
+    return ("event-attributes", orjson.dumps(dict(attributes)))
 
 
 def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Delivery | str:

@@ -103,3 +103,22 @@ def fitted(output: Output, limits: Mapping[str, int]) -> Output:
     reason = f"a record for {output.topic} would have {output.size} bytes, the topic takes {limit}"
     headers = rejecting.rejected_headers(output.headers, reason, output.origin)
     return fitted(replace(output, topic=topics.REJECTED, headers=headers), limits)
+
+
+def bytes_of(header: tuple[str, bytes]) -> int:
+    """What a header adds to a record's `size`."""
+    return _HEADER_OVERHEAD + len(header[0].encode()) + len(header[1])
+
+
+def sized(topic: str, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]], origin: str, more: int) -> Output:
+    """The same as `Output(…)`, for who makes many alike: `more` is what the headers add, which is not counted again."""
+    made = object.__new__(Output)
+    put = object.__setattr__
+    put(made, "topic", topic)
+    put(made, "key", key)
+    put(made, "value", value)
+    put(made, "headers", headers)
+    put(made, "partition", None)
+    put(made, "origin", origin)
+    put(made, "size", _RECORD_OVERHEAD + len(key) + len(value) + more)
+    return made

@@ -1,12 +1,11 @@
 """Endpoints made ready for many events, and an event for many endpoints: what they share is worked out once."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas import deliveries, topics
 from schemas.endpoints import EndpointRecord, EndpointVersion
-from schemas.events import Event
-from streams.core import filtering, matching, reading
+from schemas.events import SEALED_HEADER, Event
+from streams.core import delivery_ids, filtering, matching, outputs
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 
@@ -15,53 +14,78 @@ MAX_TYPES = 16
 #: Plans that are kept in any case; twice as many at the most.
 MAX_PLANS = 20_000
 
-#: Where the headers of an endpoint stand; those before them are always there.
-_ID, _ENDPOINT, _VERSION = (
-    [name for name, _ in deliveries.TEXT_HEADERS].index(name)
-    for name in ("delivery-id", "endpoint-id", "endpoint-version")
+_FIRST_ATTEMPT = ("attempt", b"1")
+#: What the headers of each event add to a record's size, without their values but for the attempt's.
+_ALWAYS = sum(
+    map(
+        outputs.bytes_of,
+        (("event-id", b""), ("event-type", b""), ("tenant", b""), ("event-time-ms", b""), _FIRST_ATTEMPT),
+    )
 )
+#: Stands where each endpoint has a header of its own.
+_LATER = ("", b"")
+_ANY_ID = ("delivery-id", bytes(36))
+_ID, _ENDPOINT, _VERSION = 0, 4, 5
 
-#: A pattern that matches, as a header; the filter beside it, and the same compiled.
-Way = tuple[tuple[str, bytes], str | dict[str, Any] | None, filtering.Compiled | None]
+
+class Pattern(NamedTuple):
+    """A pattern that matches, with the filter of its subscription, as it was given and compiled."""
+
+    header: tuple[str, bytes]
+    size: int
+    filter: str | dict[str, Any] | None
+    compiled: filtering.Compiled | None
 
 
 class Plan:
     """An endpoint in one version: what matches, and what each of its deliveries says of it."""
 
-    __slots__ = ("_by_type", "_compiled", "endpoint_header", "id_front", "key", "record", "version", "version_header")
+    __slots__ = (
+        "_by_type",
+        "_compiled",
+        "endpoint_header",
+        "id_front",
+        "key",
+        "record",
+        "size",
+        "version",
+        "version_header",
+    )
 
     def __init__(self, record: EndpointRecord, version: EndpointVersion) -> None:
         self.record = record
         self.version = version
         self.key = f"{record.tenant}/{record.endpoint_id}".encode()
-        self.id_front = reading.delivery_id_front(record.tenant, record.endpoint_id)
+        self.id_front = delivery_ids.front(record.tenant, record.endpoint_id)
         self.endpoint_header = ("endpoint-id", record.endpoint_id.encode())
         self.version_header = ("endpoint-version", f"{record.partition}-{version.offset}".encode())
+        self.size = sum(map(outputs.bytes_of, (_ANY_ID, self.endpoint_header, self.version_header)))
         subscriptions = version.settings.subscriptions if version.settings is not None else ()
         self._compiled = [(subscription, filtering.compiled(subscription.filter)) for subscription in subscriptions]
-        self._by_type: dict[str, tuple[Way, ...]] = {}
+        self._by_type: dict[str, tuple[Pattern, ...]] = {}
 
-    def matching(self, event_type: str, event: Filterable) -> tuple[str, bytes] | None:
-        """The pattern of the first subscription that the event matches, as a header; None where there is none."""
-        ways = self._by_type.get(event_type)
-        if ways is None:
-            ways = self._ways(event_type)
-        for pattern, given, compiled in ways:
-            if given is None or event.passes(given, compiled):
+    def matching(self, event_type: str, event: Filterable) -> Pattern | None:
+        """The pattern of the first subscription that the event matches; None where there is none."""
+        patterns = self._by_type.get(event_type)
+        if patterns is None:
+            patterns = self._patterns(event_type)
+        for pattern in patterns:
+            if pattern.filter is None or event.passes(pattern.filter, pattern.compiled):
                 return pattern
         return None
 
-    def _ways(self, event_type: str) -> tuple[Way, ...]:
-        found: list[Way] = []
+    def _patterns(self, event_type: str) -> tuple[Pattern, ...]:
+        found: list[Pattern] = []
         for subscription, compiled in self._compiled:
-            for pattern in subscription.event_types:
-                if matching.matches(pattern, event_type):
-                    found.append((("matched", pattern.encode()), subscription.filter, compiled))
+            for one in subscription.event_types:
+                if matching.matches(one, event_type):
+                    header = ("matched", one.encode())
+                    found.append(Pattern(header, outputs.bytes_of(header), subscription.filter, compiled))
                     break  # another pattern of this subscription has the same filter
         if len(self._by_type) >= MAX_TYPES:
             self._by_type.clear()
-        ways = self._by_type[event_type] = tuple(found)
-        return ways
+        patterns = self._by_type[event_type] = tuple(found)
+        return patterns
 
 
 class Plans:
@@ -94,39 +118,54 @@ class Plans:
 
 
 class Envelope:
-    """The deliveries of one event, as first attempts."""
+    """The deliveries of one event, as first attempts, with the headers that `Delivery` gives them, in their order."""
 
     def __init__(self, event: Event, source: Source) -> None:
-        self._event_id = event.event_id.encode()
+        self._event_id = event_id = event.event_id.encode()
         self._data = event.data if event.sealed is None else event.sealed.data
         self._origin = source.origin
-        fields: Mapping[str, Any] = {
-            "delivery_id": "",
-            "event_id": event.event_id,
-            "event_type": event.event_type,
-            "tenant": event.tenant,
-            "endpoint_id": "",
-            "endpoint_version": "",
-            "event_time_ms": source.at_ms,
-            "attempt": 1,
-            "event_time": event.time,
-            "data_content_type": event.data_content_type,
-            "traceparent": event.traceparent,
-            "matched": "",
-            "sealed_with": event.sealed.key_id if event.sealed is not None else None,
-        }
-        self._headers = deliveries.written(fields, event.attributes)
-        self._matched = self._headers.index(("matched", b""))
-        #: Behind all others but the attributes.
-        self._order = len(self._headers) - bool(event.attributes)
+        event_type, tenant, at_ms = event.event_type.encode(), event.tenant.encode(), str(source.at_ms).encode()
+        headers = [
+            _LATER,
+            ("event-id", event_id),
+            ("event-type", event_type),
+            ("tenant", tenant),
+            _LATER,
+            _LATER,
+            ("event-time-ms", at_ms),
+            _FIRST_ATTEMPT,
+        ]
+        size = _ALWAYS + len(event_id) + len(event_type) + len(tenant) + len(at_ms)
+        if event.time is not None:
+            headers.append(header := ("event-time", event.time.encode()))
+            size += outputs.bytes_of(header)
+        if event.data_content_type is not None:
+            headers.append(header := ("data-content-type", event.data_content_type.encode()))
+            size += outputs.bytes_of(header)
+        if event.traceparent is not None:
+            headers.append(header := ("traceparent", event.traceparent.encode()))
+            size += outputs.bytes_of(header)
+        self._matched = len(headers)
+        headers.append(_LATER)
+        if event.sealed is not None:
+            headers.append(header := (SEALED_HEADER, event.sealed.key_id.encode()))
+            size += outputs.bytes_of(header)
+        self._order = len(headers)
+        if event.attributes:
+            headers.append(header := deliveries.attributes_header(event.attributes))
+            size += outputs.bytes_of(header)
+        self._headers, self._size = headers, size
 
-    def to(self, plan: Plan, pattern: tuple[str, bytes], order_key: str | None) -> Output:
+    def to(self, plan: Plan, pattern: Pattern, order_key: str | None) -> Output:
         """The delivery to an endpoint that it matches by `pattern`."""
         headers = self._headers.copy()
-        headers[_ID] = ("delivery-id", reading.delivery_id_of(plan.id_front, self._event_id).encode())
+        size = self._size + plan.size + pattern.size
+        headers[_ID] = ("delivery-id", delivery_ids.of(plan.id_front, self._event_id).encode())
         headers[_ENDPOINT] = plan.endpoint_header
         headers[_VERSION] = plan.version_header
-        headers[self._matched] = pattern
+        headers[self._matched] = pattern.header
         if order_key is not None:
-            headers.insert(self._order, ("order-key", order_key.encode()))
-        return Output(topics.DELIVERIES, plan.key, self._data, headers, origin=self._origin)
+            header = ("order-key", order_key.encode())
+            headers.insert(self._order, header)
+            size += outputs.bytes_of(header)
+        return outputs.sized(topics.DELIVERIES, plan.key, self._data, headers, self._origin, size)

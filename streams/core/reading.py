@@ -2,9 +2,7 @@
 
 import base64
 import binascii
-import hashlib
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,7 +14,7 @@ from schemas.changes import Change
 from schemas.events import CLOUDEVENTS_JSON, MOVED_HEADER, NOTICE_HEADER, OWN_TYPES, SEALED_HEADER, Event, Sealed
 from schemas.model import first_line, is_identifier
 from schemas.sources import SourceChange
-from streams.core import data_keys, event_fields
+from streams.core import data_keys, delivery_ids, event_fields
 from streams.core.outputs import Source
 
 RecordHeaders = Sequence[tuple[str, bytes]]
@@ -35,9 +33,6 @@ _CHANGES: TypeAdapter[Change | SourceChange] = TypeAdapter(
 _OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
 _NO_TEXT = object()
-#: The hexadecimal digit that stands for the two bits of the variant and the two lower ones of what was hashed.
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-_DELIVERY_IDS = uuid.UUID("5f0c7c5e-6a0b-5b52-9f6c-3d1f0d2b7e11")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +149,7 @@ def read_record(record: Source, max_bytes: int) -> Event | Unreadable:
 
 def delivery_id(tenant: str, event_id: str, endpoint_id: str) -> str:
     """The id of the delivery of one event to one endpoint: the same whenever it is computed (UUID version 5)."""
-    return delivery_id_of(delivery_id_front(tenant, endpoint_id), event_id.encode())
-
-
-def delivery_id_front(tenant: str, endpoint_id: str) -> bytes:
-    """What is hashed for the ids of all deliveries to an endpoint, as far as it is the same."""
-    return _DELIVERY_IDS.bytes + f"{tenant}\0{endpoint_id}\0".encode()
-
-
-def delivery_id_of(front: bytes, event_id: bytes) -> str:
-    """See `delivery_id`; RFC 9562, section 5.5, without the detour over a `UUID`."""
-    digest = hashlib.sha1(front + event_id, usedforsecurity=False).hexdigest()
-    variant = _VARIANT[digest[16]]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    return delivery_ids.of(delivery_ids.front(tenant, endpoint_id), event_id.encode())
 
 
 def is_version(text: str) -> bool:
