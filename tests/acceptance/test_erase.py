@@ -52,6 +52,8 @@ async def test_an_erased_event_is_skipped_and_all_others_are_delivered(
     assert explained["erased"]
     assert {one["decision"] for one in explained["endpoints"]} == {"skipped"}
     assert "erased" not in await api.ok("GET", "/events/a/explain")
+    shown = sealing.command("explain", "--tenant", api.tenant, "b", HOOKFOLD_URL=api.url)
+    assert "its data was erased" in shown.stdout, shown.stderr
     await plain.event(api.tenant, 1, id="b-2")
     await until(lambda: ("b-2", "ep") in ends(plain, api.tenant), 20, "an event after it")
 
