@@ -148,6 +148,8 @@ def explain(tenant: str, event_id: str, as_json: bool) -> None:
     click.echo(
         f"{found['event_type']}  {found['event_id']}  {terminal.time_of(found['event_time_ms'])}  events/{place}"
     )
+    if found.get("erased"):
+        click.echo("its data was erased: filters that ask for it cannot be explained")
     columns = ("endpoint_id", "decision", "attempts", "reason", "by the change")
     terminal.print_rows(found["endpoints"], as_json, columns, _explained_row)
 

@@ -36,9 +36,10 @@ logger = logging.getLogger(__name__)
 OPEN_S = 30.0
 COMMIT_S = 15.0
 POLL_S = 0.1
-#: Two who erase at a time take turns; after so many somebody else is always quicker.
+#: Who erases at the same time fences who does; the longer that goes on, the further apart they try again.
 TRIES = 8
-MAX_PAUSE_S = 0.5
+PAUSE_S = 0.5
+MAX_PAUSE_S = 8.0
 ROLL_S = (topics.FORGET_SEGMENT_MS + 100) / 1_000
 
 
@@ -123,7 +124,7 @@ async def forget(settings: ReachSettings, tenant: str) -> None:
 
 async def _rewrite(settings: ReachSettings, log: Log, partition: int, decide: _Decide) -> tuple[int, int]:
     """How many records were written, and the time of the last in the log; 0 where there was nothing to be written."""
-    for _ in range(TRIES):
+    for number in range(TRIES):
         producer = connections.transactional_producer(settings, settings.group(f"erase-{partition}"))
         try:
             await within(OPEN_S, producer.start())
@@ -131,7 +132,7 @@ async def _rewrite(settings: ReachSettings, log: Log, partition: int, decide: _D
             made = await asyncio.to_thread(decide, held)
             return (len(made), await within(COMMIT_S, _commit(producer, settings, made))) if made else (0, 0)
         except (ProducerFenced, InvalidProducerEpoch):
-            await asyncio.sleep(random.uniform(0, MAX_PAUSE_S))
+            await asyncio.sleep(random.uniform(0, min(MAX_PAUSE_S, PAUSE_S * 2**number)))
         except CannotOpen as problem:
             raise NotErased(str(problem)) from problem
         except (KafkaError, TimeoutError, OSError) as problem:

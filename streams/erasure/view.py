@@ -162,7 +162,11 @@ class DataKeys:
                 return
             firsts = await self._log.earliest(self._places)
             follower = Follower(self._settings)
-            await follower.start()
+            try:
+                await follower.start()
+            except BaseException:
+                await follower.stop()
+                raise
             self._positions = dict(firsts)
             follower.follow(firsts, self)
             self._follower = follower
@@ -242,7 +246,11 @@ class DataKeys:
                 request_timeout_ms=int(SEND_S * 1000) - 1_000,
                 retry_backoff_ms=50,
             )
-            await within(SEND_S, producer.start())
+            try:
+                await within(SEND_S, producer.start())
+            except BaseException:
+                await connections.disconnect(producer)
+                raise
             self._producer = producer
         return self._producer
 

@@ -16,7 +16,7 @@ from streams.core import partitioning, reading
 from streams.core.outputs import Source
 from streams.core.reading import Unreadable
 from streams.core.sealing import CannotOpen
-from streams.erasure.view import DataKeys, NotReady
+from streams.erasure.view import DataKeys, Locked, NotReady
 from streams.lane.log import Log
 from streams.lane.sources import source_of
 
@@ -83,12 +83,16 @@ class PastEvents:
 
     async def _opened(self, found: Found) -> Found:
         """With its data, or as erased."""
-        event, at_ms = found.event, found.source.at_ms
-        if event.sealed is not None or self._keys.seals:
-            await self._keys.reach(event.tenant)
+        keys, event, at_ms = self._keys, found.event, found.source.at_ms
+        if keys.seals and not keys.following:
+            await keys.reach(event.tenant)
         try:
-            opened = self._keys.opened(event, at_ms)
-        except NotReady as problem:
+            try:
+                opened = keys.opened(event, at_ms, sure=False)
+            except NotReady:
+                await keys.reach(event.tenant)
+                opened = keys.opened(event, at_ms)
+        except Locked as problem:
             raise CannotOpen(str(problem)) from problem
         if isinstance(opened, Unreadable):
             raise CannotOpen(opened.reason)

@@ -18,24 +18,42 @@ async def test_an_erased_event_is_skipped_and_all_others_are_delivered(
 ) -> None:
     api = await apis()
     receiver.answers["/in"] = 503
-    await api.ok("POST", "/endpoints", {**registration(receiver, **WAITS), "endpoint_id": "ep"}, 201)
-    for name in ("a", "b", "c"):
+    for name, more in (
+        ("ep", {}),
+        ("batch", {"batch": {"max_items": 9, "max_wait_ms": 500}}),
+        ("line", {"ordered_by": "type"}),
+    ):
+        await api.ok("POST", "/endpoints", {**registration(receiver, **WAITS, **more), "endpoint_id": name}, 201)
+    for name in ("a", "b", "c", "d"):
         await api.ok("POST", "/events", {"type": "invoice.paid", "id": name, "data": {"of": name}}, 202)
-    await until(lambda: len(ends(plain, api.tenant)) == 3, 20, "three first attempts")
+    # In the line nobody goes before the first.
+    await until(lambda: len(ends(plain, api.tenant)) == 9, 20, "all first attempts")
     receiver.answers["/in"] = 204
     assert await api.ok("DELETE", "/events/b") == {"tenant": api.tenant, "event_id": "b", "keys": 1}
     done = sealing.command("erase", "event", "--tenant", api.tenant, "--yes", "b", "c")
-    assert (done.returncode, done.stdout) == (0, f"erased   2 events of {api.tenant}: 1 key gave them up\n"), (
-        done.stderr
-    )
+    told = f"erased   2 events of {api.tenant}: 1 key gave them up\n"
+    assert (done.returncode, done.stdout) == (0, told), done.stderr
     assert await api.ok("DELETE", "/events/c") == {"tenant": api.tenant, "event_id": "c", "keys": 0}
-    await until(lambda: not any(end[0] == "retrying" for end in ends(plain, api.tenant).values()), 20, "three ends")
-    assert ends(plain, api.tenant) == {("a", "ep"): ("delivered", None, 2), ("b", "ep"): ERASED, ("c", "ep"): ERASED}
+
+    def have_ended() -> bool:
+        found = ends(plain, api.tenant)
+        return len(found) == 12 and not any(end[0] == "retrying" for end in found.values())
+
+    await until(have_ended, 40, "an end of each")
+    endpoints = ("batch", "ep", "line")
+    assert ends(plain, api.tenant) == {
+        **{(name, endpoint): ERASED for name in ("b", "c") for endpoint in endpoints},
+        **{("a", endpoint): ("delivered", None, 2) for endpoint in endpoints},
+        **{("d", endpoint): ("delivered", None, 1 if endpoint == "line" else 2) for endpoint in endpoints},
+    }
     said = await api.call("POST", "/events", {"type": "invoice.paid", "id": "b", "data": 1})
     assert (said.status, said.json["detail"]) == (409, "the event b was erased; its id is not used again")
-    told = await api.ok("GET", "/events/b/explain")
-    assert (told["erased"], told["endpoints"][0]["decision"]) == (True, "skipped")
+    explained = await api.ok("GET", "/events/b/explain")
+    assert explained["erased"]
+    assert {one["decision"] for one in explained["endpoints"]} == {"skipped"}
     assert "erased" not in await api.ok("GET", "/events/a/explain")
+    shown = sealing.command("explain", "--tenant", api.tenant, "b", HOOKFOLD_URL=api.url)
+    assert "its data was erased" in shown.stdout, shown.stderr
     await plain.event(api.tenant, 1, id="b-2")
     await until(lambda: ("b-2", "ep") in ends(plain, api.tenant), 20, "an event after it")
 

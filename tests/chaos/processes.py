@@ -15,6 +15,9 @@ from tests.chaos.plan import SERVICES
 SESSION_MS = 6_000
 MOST_INSTANCES = 3
 
+#: With `SEAL=1`, what is on the way is sealed: nothing else may differ.
+SEALING = {"HOOKFOLD_SEAL_KEYS": f"k:{'A' * 43}", "HOOKFOLD_SEAL_PAYLOADS": "1"}
+
 
 class Processes:
     """`instances` of each service. `mutant`: a module that is run instead of the command line, to spoil it."""
@@ -35,6 +38,7 @@ class Processes:
             "HOOKFOLD_RETRY_JITTER": "0",
             "HOOKFOLD_RETRY_SCHEDULE": ",".join(plan.SCHEDULE),
             "HOOKFOLD_SESSION_TIMEOUT_MS": str(SESSION_MS),
+            **(SEALING if os.environ.get("SEAL") else {}),
         }
 
     def start_all(self) -> None:

@@ -150,7 +150,7 @@ async def test_an_erased_event_opens_nowhere_and_every_other_does(
 
 async def test_erasures_at_the_same_time_do_not_undo_each_other(settings: ReachSettings, log: Log, make: Make) -> None:
     keys = await make("t")
-    names = [f"e-{number}" for number in range(6)]
+    names = [f"e-{number}" for number in range(4)]
     sealed = {name: seal(keys, name) for name in [*names, "other"]}
     await asyncio.gather(*(erasing.erase_events(settings, log, "t", [name]) for name in names))
     await keys.reach("t")
@@ -220,10 +220,12 @@ async def test_more_events_than_a_key_can_give_up_are_refused_and_nothing_is_wri
 ) -> None:
     keys = await make("t")
     await erasing.erase_events(settings, log, "t", [f"e-{number}" for number in range(data_keys.MAX_SEALING)])
-    before = await records(settings)
+    rest = data_keys.MAX_ERASED - data_keys.MAX_SEALING
+    await erasing.erase_events(settings, log, "t", [f"f-{number}" for number in range(rest)])
+    before = dict(await records(settings))  # by key: Kafka may drop the older ones meanwhile
     with pytest.raises(erasing.NotErased, match="the tenant as a whole can still be erased"):
-        await erasing.erase_events(settings, log, "t", [f"f-{number}" for number in range(data_keys.MAX_ERASED)])
-    assert await records(settings) == before
+        await erasing.erase_events(settings, log, "t", ["one more"])
+    assert dict(await records(settings)) == before
     await keys.ready(["t"])
     assert keys.opened(Event("t", "e-7", "a.b", b"1"), LATER_MS) != Event("t", "e-7", "a.b", b"1")
     assert seal(keys, "g").data
