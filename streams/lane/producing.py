@@ -13,9 +13,7 @@ from aiokafka.structs import TopicPartition
 from schemas.settings import Settings
 from streams.lane import connections, private
 from streams.lane.bounded import within
-from streams.lane.writer import MAX_BATCH_BYTES, Appended, Fenced, Offsets, Places
-
-GOODBYE_TIMEOUT_S = 2.0
+from streams.lane.writer import GOODBYE_TIMEOUT_S, MAX_BATCH_BYTES, Appended, Fenced, Offsets, Places
 
 
 class Producing:

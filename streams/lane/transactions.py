@@ -18,7 +18,17 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from schemas.settings import Settings
 from streams.core.outputs import Output
 from streams.lane import connections, private, protocol
-from streams.lane.writer import MAX_BATCH_BYTES, REQUEST_TIMEOUT_MS, Appended, Broken, Fenced, Offsets, Places
+from streams.lane.bounded import within
+from streams.lane.writer import (
+    GOODBYE_TIMEOUT_S,
+    MAX_BATCH_BYTES,
+    REQUEST_TIMEOUT_MS,
+    Appended,
+    Broken,
+    Fenced,
+    Offsets,
+    Places,
+)
 
 #: The level of `transaction.version` from which on brokers do all that.
 LEVEL = 2
@@ -67,6 +77,8 @@ class Transactions:
 
     async def commit(self, places: Places, offsets: Offsets) -> dict[TopicPartition, list[Appended]]:
         """See `Writer.commit`."""
+        if not places and not offsets:
+            return {}
         batches = {place: self._batches(place, outputs) for place, outputs in places.items()}
         appended: dict[TopicPartition, list[Appended]] = {place: [] for place in places}
         await self._know({place.topic for place in places})
@@ -86,7 +98,7 @@ class Transactions:
 
     async def close(self) -> None:
         """See `Writer.close`."""
-        await self._client.close()
+        await within(GOODBYE_TIMEOUT_S, self._client.close())
 
     async def _round(self, batches: Batches, offsets: Offsets) -> dict[TopicPartition, Appended]:
         """Write one batch a partition, and offsets. What is refused for a reason that passes is sent again.

@@ -13,6 +13,8 @@ from streams.core.outputs import Output
 #: Batches of more are split. A single record may be larger.
 MAX_BATCH_BYTES = 800_000
 REQUEST_TIMEOUT_MS = 10_000
+#: How long it may take to let go, whatever state Kafka is in.
+GOODBYE_TIMEOUT_S = 2.0
 
 Places = Mapping[TopicPartition, Sequence[Output]]
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]

@@ -61,13 +61,15 @@ class Lanes:
             after = await self._stack.metrics(name)
             gone = {key: value - self._before[name].get(key, 0.0) for key, value in after.items()}
             count = gone["hookfold_transaction_seconds_count"]
-            took, waited = (
-                gone[f"hookfold_{what}_seconds_sum"] / max(1, gone[f"hookfold_{what}_seconds_count"]) * 1_000
-                for what in ("transaction", "turn")
+            took, waited, barred = (
+                gone.get(f"hookfold_{what}_seconds_sum", 0.0)
+                / max(1, gone.get(f"hookfold_{what}_seconds_count", 0))
+                * 1_000
+                for what in ("transaction", "turn", "barrier")
             )
             print(
-                f"  {name}: {count / per * 1_000:.0f} transactions for 1,000 deliveries, "
-                f"mean {took:.1f} ms after a wait of {waited:.1f} ms"
+                f"  {name}: {count / per * 1_000:.0f} transactions for 1,000 deliveries; mean of a wait for a turn "
+                f"{waited:.1f} ms, of the barrier {barred:.1f} ms, of a transaction {took:.1f} ms"
             )
 
 
