@@ -158,7 +158,7 @@ def is_version(text: str) -> bool:
 
 
 def _media_type(content_type: str) -> str:
-    return content_type.split(";", 1)[0].strip().lower()
+    return content_type.split(";", 1)[0].strip().lower() if content_type else ""
 
 
 def _binary(named: Mapping[str, bytes], value: bytes, content_type: str) -> dict[str, Any]:
