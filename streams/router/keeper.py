@@ -18,6 +18,9 @@ from streams.router.shelf import Shelf
 MAX_INDEXED = 400_000
 MAX_PARSED = 40_000
 MIN_PARSED = 500
+#: What waits for its commit: with more no further changes are taken, so that a transaction stays one that can be made.
+MAX_CHANGED = 5_000
+MAX_CHANGED_BYTES = 8 * 1_048_576
 _GONE = b'"state":"gone"'
 _CATCHING = b'"catch_ups":'
 
@@ -32,6 +35,7 @@ class Keeper:
         #: Changed since the last commit, and of these, in their order, what no snapshot has taken yet.
         self._overlay = Shelf()
         self._dirty: dict[bytes, None] = {}
+        self._dirty_bytes = 0
         self._gone: dict[bytes, int] = {}
         self._catching: dict[bytes, None] = {}
         self._parsed: OrderedDict[bytes, EndpointRecord] = OrderedDict()
@@ -64,6 +68,11 @@ class Keeper:
     def dirty(self) -> bool:
         """True while there is something to be committed."""
         return bool(self._dirty)
+
+    @property
+    def full(self) -> bool:
+        """True while there is as much to be committed as one transaction should have."""
+        return len(self._dirty) >= MAX_CHANGED or self._dirty_bytes >= MAX_CHANGED_BYTES
 
     @property
     def catching(self) -> list[bytes]:
@@ -112,6 +121,7 @@ class Keeper:
         value = bytes(memoryview(record.encode() if value is None else value))
         self._overlay.put(key, value)
         self._dirty[key] = None
+        self._dirty_bytes += len(value)
         self._parsed.pop(key, None)
         self._reindex(key, value)
         if record.catch_ups:
@@ -124,6 +134,8 @@ class Keeper:
         taken = list(itertools.islice(self._dirty, at_most))
         for key in taken:
             del self._dirty[key]
+        if not self._dirty:
+            self._dirty_bytes = 0
         return {key: value for key in taken if (value := self._overlay.get(key)) is not None}
 
     def committed(self, written: dict[bytes, bytes | None], position: int) -> None:
@@ -177,6 +189,7 @@ class Keeper:
     def _forget_changes(self) -> None:
         self._overlay.clear()
         self._dirty.clear()
+        self._dirty_bytes = 0
         self._parsed.clear()
         self._indexes.clear()
         self._indexed = 0

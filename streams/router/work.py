@@ -121,7 +121,7 @@ class RouterWork:
 
     def wants(self, partition: TopicPartition) -> bool:
         """See `Work.wants`; hints over the bound are dropped and read again."""
-        return True
+        return not self._full
 
     def hint(self, span: Span) -> None:
         """Events that Faust has handed out."""
@@ -138,7 +138,10 @@ class RouterWork:
         await self._look_after()
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
         if events and not await self._reach(max(event.at_ms for event in events)):
-            return None
+            if self._stopping:
+                return None
+            self.feed_of_events.give_back(events)  # the changes before them are more than one transaction should have
+            events = []
         await self._opening.prepare(events)
         made: list[Output] = []
         size = 0
@@ -220,8 +223,13 @@ class RouterWork:
             "endpoints": len(self.keeper),
         }
 
+    @property
+    def _full(self) -> bool:
+        """True while changes have led to as much as one transaction should have."""
+        return self.keeper.full or len(self._folding.made) >= MAX_OUTPUTS
+
     async def _reach(self, time_ms: int) -> bool:
-        """Wait until every change up to `time_ms` is applied; False when the lane is to stop first.
+        """Wait until every change up to `time_ms` is applied; False when the lane is to stop, or to commit, first.
 
         The millisecond has to be over before Kafka is asked, or one more change could fall into it. Clocks that differ
         by more than the longest wait leave just this undecided: see docs/adr/0007.
@@ -234,10 +242,10 @@ class RouterWork:
             end = await self._log.high_watermark(self.changes)
             if end < applied:
                 raise Truncated(f"subscriptions-{self.partition} ends at {end}, and was read up to {applied}")
-            while self.applied < end and not self._stopping:
+            while self.applied < end and not self._stopping and not self._full:
                 self._applied_moved.clear()
                 await self._applied_moved.wait()
-        return not self._stopping
+        return self.applied >= end and not self._stopping
 
     def _records(self, written: Mapping[bytes, bytes | None]) -> list[Output]:
         return [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from plain import SECRET, Api, Client, Receiver, tenant_name, until
+from stack import Stack
 
 OTHER = "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXI="
 SECOND = {"event_types": ["order.*"], "filter": "type LIKE '%'"}
@@ -123,3 +124,31 @@ async def test_a_change_does_what_its_row_says(
             if row == "secret.rotated":
                 post.verify(OTHER)
     assert verdicts() == ([verdict] if verdict is not None else [])
+
+
+async def test_an_event_behind_more_changes_than_a_transaction_has_is_judged_by_all_of_them(
+    stack: Stack, client: Client, receiver: Receiver
+) -> None:
+    tenant, changes = tenant_name(), 11_000
+    await client.follow("results")
+    sent = [
+        await client.producer.send(
+            client.prefix + "subscriptions",
+            json.dumps(
+                {
+                    "type": "endpoint.registered",
+                    "endpoint_id": f"ep-{number}",
+                    "url": f"{receiver.url}/{number}",
+                    "subscriptions": [{"event_types": ["invoice.*" if number == changes - 1 else "other"]}],
+                    "secrets": [],
+                    "verification": "none",
+                }
+            ).encode(),
+            key=tenant.encode(),
+        )
+        for number in range(changes)
+    ]
+    await asyncio.gather(*sent)
+    await client.event(tenant, 1)
+    await until(lambda: len(client.results(tenant)) == 1, 90, "its delivery")
+    assert client.results(tenant)[0]["endpoint_id"] == f"ep-{changes - 1}"

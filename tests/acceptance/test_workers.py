@@ -32,10 +32,15 @@ def counted(stack: Stack, service: str, name: str) -> float:
     return sum(float(found) for found in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
 
 
+def levels(stack: Stack, service: str, name: str) -> dict[str, float]:
+    """A gauge of each worker."""
+    text = stack.page(service, "/metrics")[1].decode()
+    return {worker: float(level) for worker, level in re.findall(rf'{name}{{worker="(.+)"}} (\S+)', text)}
+
+
 def lanes(stack: Stack, service: str) -> dict[str, float]:
     """How many partitions each worker has."""
-    text = stack.page(service, "/metrics")[1].decode()
-    return {name: float(count) for name, count in re.findall(r'hookfold_lanes_open{worker="(.+)"} (\S+)', text)}
+    return levels(stack, service, "hookfold_lanes_open")
 
 
 def lives(pid: int) -> bool:
@@ -58,6 +63,11 @@ async def test_two_workers_share_the_partitions_and_one_that_dies_costs_nothing(
                 lambda tenant=tenant: two.page("router", f"/endpoints/{tenant}/ep-1/")[0] == 200, 20, "the endpoint"
             )
         assert (await asyncio.to_thread(two.page, "router", f"/endpoints/{tenants[0]}/nobody/"))[0] == 404
+        # An endpoint is one router's, and every egress may have to send to it.
+        assert sum(levels(two, "router", "hookfold_endpoints").values()) == len(tenants)
+        await until(
+            lambda: list(levels(two, "egress", "hookfold_endpoints").values()) == 2 * [len(tenants)], 20, "its view"
+        )
         parts = json.loads((await asyncio.to_thread(two.page, "router", "/lag/"))[1])["partitions"]
         assert [part["partition"] for part in parts] == [0, 1, 2, 3]
         for path in ("/", "/stats/", "/assignment/"):

@@ -1,7 +1,8 @@
 """Many endpoints: how fast they are registered, what they take, how soon a restart delivers, what one match costs.
 
 Settings: SCALE_ENDPOINTS (`10000,100000,1000000`: a run each), SCALE_EVENTS (events of each stretch that is measured,
-4,000), SCALE_STAGES (`match,restart,empty,rebuild,gateway`: which of them).
+4,000), SCALE_STAGES (`restart,empty,match,gateway,rebuild`: which of them, in this order), SCALE_FROM (with so many
+endpoints, 1,000,000, all changes are in the log before there is a router: its first start is from the log alone).
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from tests.bench.tallying import Final, Tally, tallying
 
 SIZES = [int(part) for part in os.environ.get("SCALE_ENDPOINTS", "10000,100000,1000000").split(",")]
 EVENTS = int(os.environ.get("SCALE_EVENTS", "4000"))
-STAGES = os.environ.get("SCALE_STAGES", "match,restart,empty,rebuild,gateway").split(",")
+STAGES = os.environ.get("SCALE_STAGES", "restart,empty,match,gateway,rebuild").split(",")
+FROM_LOG = int(os.environ.get("SCALE_FROM", "1000000"))
 EACH = 50
 BIG = "big"
 MAX_BIG = 10_000
@@ -101,11 +103,21 @@ class Growth:
         before, began = self.stack.cpu_s(), time.monotonic()
         await self.plan.register(self.producer, self.receiver.ports[0])
         produced_s = time.monotonic() - began
+        if self.plan.size >= FROM_LOG:
+            print(
+                f"  {self.plan.size} changes are in the log, {produced_s:.0f} s; now the first router starts",
+                flush=True,
+            )
+            before, began, produced_s = self.stack.cpu_s(), time.monotonic(), 0.0
+            for name in KNOWING:
+                await self.stack.start(name)
         known = await self.known()
         took_s, spent = time.monotonic() - began, self.stack.cpu_s() - before
+        rate = f"{self.plan.size / took_s:.0f} changes/s"
         print(
-            f"  registered: {self.plan.size / took_s:.0f} changes/s ({took_s:.1f} s until router and egress know all, "
-            f"{produced_s:.1f} s of it producing); CPU-s per 1,000: {system.costs(spent, self.plan.size / 1_000)}"
+            f"  registered: {rate} ({took_s:.1f} s until router and egress know all, "
+            f"{produced_s:.1f} s of it producing; load {system.load_average()}); "
+            f"CPU-s per 1,000: {system.costs(spent, self.plan.size / 1_000)}"
         )
         self.show_rss()
         print(f"  verified: router and egress know {known} of {self.plan.size}", flush=True)
@@ -158,8 +170,7 @@ class Growth:
         self.show_rss()
 
     async def gateway(self) -> None:
-        """Start the gateway without its file."""
-        await self.stack.stop("gateway", keep=False)
+        """Start the gateway without its file, and end it."""
         began = time.monotonic()
         await self.stack.start("gateway")
         took_s = await self._ready("gateway") - began
@@ -168,6 +179,7 @@ class Growth:
             f"CPU-s {self.stack.cpu_s()['gateway']:.1f}",
             flush=True,
         )
+        await self.stack.stop("gateway")
 
     async def delivered(self, numbers: list[int]) -> None:
         """Wait until each of these has a final result."""
@@ -231,7 +243,7 @@ async def _run(size: int) -> bool:
     )
     with receiving(1) as receiver:
         async with (
-            system.running({"HOOKFOLD_API_SECRET": API_SECRET}, COUNTS) as stack,
+            system.running({"HOOKFOLD_API_SECRET": API_SECRET}, {} if size >= FROM_LOG else COUNTS) as stack,
             tallying(stack) as tally,
             AIOKafkaProducer(
                 bootstrap_servers=stack.kafka, acks="all", linger_ms=5, max_batch_size=262_144
@@ -240,15 +252,15 @@ async def _run(size: int) -> bool:
             growth = Growth(plan, stack, producer, receiver, tally)
             if not await growth.register():
                 return False
-            if "match" in STAGES:
-                await growth.match()
-            if "gateway" in STAGES:
-                await growth.gateway()
-            await stack.stop("gateway")
+            await stack.stop("gateway", keep=False)
             if "restart" in STAGES:
                 await growth.restart("restart, data directories kept")
             if "empty" in STAGES:
                 await growth.restart("restart, data directories deleted", keep=False)
+            if "match" in STAGES:
+                await growth.match()
+            if "gateway" in STAGES:
+                await growth.gateway()
             if "rebuild" in STAGES:
                 await growth.restart("restart, `endpoints` deleted as well: made anew from `subscriptions`", lose=True)
                 known = await growth.known()

@@ -167,3 +167,21 @@ def test_who_is_gone_is_swept_once_that_is_committed_and_not_when_it_has_come_ba
     assert kept.gone_before(6) == []
     kept.committed({key: None}, topic.write({key: None}))
     assert [one.endpoint_id for one in kept.candidates("a", "order.made")] == ["e0"]
+
+
+def test_it_is_full_with_as_much_as_one_transaction_should_have_until_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeping, "MAX_CHANGED", 3)
+    kept = Keeper(PLACE)
+    for number in range(3):
+        assert not kept.full
+        kept.change(record("a", f"e{number}", number, ["**"]))
+    assert kept.full
+    kept.snapshot()
+    assert not kept.full
+    monkeypatch.setattr(keeping, "MAX_CHANGED_BYTES", 500)
+    kept.change(record("a", "e1", 4, ["x" * 600]))
+    assert kept.full
+    kept.snapshot()
+    assert not kept.full
