@@ -65,12 +65,12 @@ class Attempts:
             if plan is None or plan.record is not record:
                 plan = queue.plan = self._make_plan(record)
                 queue.know_limits(record.current)
-        except ValueError:  # a record of a newer version, a secret of another key: the long way says what follows
+            delivery = item.delivery
+            if plan.is_plain and not delivery.is_verification and plan.knows(delivery.endpoint_version):
+                return plan
+        except Exception:  # a record of a newer version, a secret of another key: the long way says what follows
             return None
-        delivery = item.delivery
-        if not plan.is_plain or delivery.is_verification or not plan.knows(delivery.endpoint_version):
-            return None
-        return plan
+        return None
 
     def _post(
         self,

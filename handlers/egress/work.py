@@ -189,8 +189,9 @@ class EgressWork:
 
         One that the lane no longer holds belongs to somebody else by now.
         """
-        if self._held.pop((item.place, item.offset), None) is not item:
+        if self._held.get((item.place, item.offset)) is not item:
             return
+        del self._held[item.place, item.offset]
         self._posted += posted
         if item.delivery.order_place is None:
             self._done.append(Done(item.place, item.offset, made, posted=posted))
