@@ -66,14 +66,13 @@ class Attempts:
             if plan is None or plan.record is not record:
                 plan = queue.plan = self._make_plan(record)
                 queue.know_limits(record.current)
-        except ValueError:  # a record of a newer version, a secret of another key: the long way says what follows
+            delivery = item.delivery
+            # What has to be opened first goes the long way.
+            if plan.is_plain and not delivery.is_verification and delivery.sealed_with is None:
+                return plan if plan.knows(delivery.endpoint_version) else None
+        except Exception:  # a record of a newer version, a secret of another key: the long way says what follows
             return None
-        delivery = item.delivery
-        if not plan.is_plain or delivery.is_verification or delivery.sealed_with is not None:
-            return None
-        if not plan.knows(delivery.endpoint_version):
-            return None
-        return plan
+        return None
 
     def _post(
         self,

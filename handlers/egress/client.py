@@ -9,9 +9,8 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple, Self
 
 import aiohttp
 from yarl import URL
@@ -58,12 +57,11 @@ OUR_ERRNOS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 OUR_DNS_ERRNOS = OUR_ERRNOS | {socket.EAI_MEMORY, socket.EAI_SYSTEM}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back: the outcome, and where there was an answer its headers and the beginning of its body."""
 
     outcome: Outcome
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
 
 

@@ -93,7 +93,7 @@ def _note(
     latency_ms: int | None,
     next_attempt_at_ms: int | None,
 ) -> None:
-    _counter(verdict, kind).inc()
+    (_DELIVERED if verdict is Verdict.DELIVERED else _counter(verdict, kind)).inc()
     if latency_ms is not None:
         metrics.LATENCY_S.observe(latency_ms / 1_000)
     if logger.isEnabledFor(logging.DEBUG):
@@ -110,6 +110,9 @@ def _note(
             latency_ms,
             next_attempt_at_ms,
         )
+
+
+_DELIVERED = metrics.ATTEMPTS.labels(Verdict.DELIVERED.value, "")
 
 
 @functools.cache

@@ -33,7 +33,7 @@ class Receiving(ResponseHandler):
     """One connection. What follows an answer does not undo it, and no answer is endless."""
 
     idle_s = KEEP_ALIVE_S
-    _fileno = -1
+    _poll: select.poll | None = None
     _requests = 0
     _interim = 0
     _wire_bytes = 0
@@ -52,7 +52,8 @@ class Receiving(ResponseHandler):
         """asyncio's interface."""
         super().connection_made(transport)
         if (raw := transport.get_extra_info("socket")) is not None:
-            self._fileno = raw.fileno()
+            self._poll = select.poll()
+            self._poll.register(raw.fileno(), select.POLLIN)
 
     def ask(self, written: bytes, limit: int, over: Callable[[Answered], None]) -> None:
         """Send a request; `over` gets the answer, with `limit` bytes of its body at the most, or aiohttp's errors.
@@ -90,9 +91,7 @@ class Receiving(ResponseHandler):
 
     def is_silent(self) -> bool:
         """Whether nothing has come, neither bytes nor the end; for a connection that waits for a request."""
-        poll = select.poll()
-        poll.register(self._fileno, select.POLLIN)
-        return not poll.poll(0)
+        return self._poll is not None and not self._poll.poll(0)
 
     def set_response_params(self, **params: Any) -> None:
         """aiohttp's interface: its parser reads what comes."""

@@ -16,6 +16,7 @@ from yarl import URL
 
 from handlers.egress.connection import Answered, Receiving
 from handlers.egress.connector import Connector
+from handlers.egress.deadlines import Deadlines
 from handlers.egress.exchange import MAX_UNSENT, Over, Request
 from handlers.wire import request as wire
 
@@ -37,6 +38,7 @@ class DirectExchange:
 
     def __init__(self, pool: Connector) -> None:
         self._pool = pool
+        self._deadlines = Deadlines()
         self._target = functools.lru_cache(MAX_TARGETS)(self._make_target)
 
     async def close(self) -> None:
@@ -46,7 +48,7 @@ class DirectExchange:
     def begin(self, url: URL, request: Request, over: Over) -> Sent:
         """See `Exchange.begin`. Written at once where a connection has been kept."""
         target = self._target(request.url, request.context)
-        return Sent(self._pool, target, _write(target, request), request, over)
+        return Sent(self._pool, self._deadlines, target, _write(target, request), request, over)
 
     def _make_target(self, text: str, context: ssl.SSLContext | None) -> Target:
         url = URL(text)
@@ -71,26 +73,29 @@ def _write(target: Target, request: Request) -> bytes:
 class Sent:
     """One request under way: over a connection that was kept, or else over one that is made for it."""
 
-    __slots__ = ("_connecting", "_deadline", "_limit", "_over", "_pool", "_protocol", "_target")
+    __slots__ = ("_connecting", "_deadlines", "_limit", "_over", "_pool", "_protocol", "_target", "_timeout_ms")
 
-    def __init__(self, pool: Connector, target: Target, written: bytes, request: Request, over: Over) -> None:
+    def __init__(
+        self, pool: Connector, deadlines: Deadlines, target: Target, written: bytes, request: Request, over: Over
+    ) -> None:
         self._pool = pool
+        self._deadlines = deadlines
+        self._timeout_ms = request.timeout_ms
         self._target = target
         self._limit = request.max_answer_bytes
         self._over: Over | None = over
         self._connecting: asyncio.Task[None] | None = None
         self._protocol = pool.take(target.key)
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(request.timeout_ms / 1_000, self._late)
+        deadlines.add(self, request.timeout_ms)
         if self._protocol is not None:
             self._protocol.ask(written, self._limit, self._answered)
         else:
-            self._connecting = loop.create_task(self._connect(written))
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(written))
 
     def cancel(self) -> None:
         """See `Running.cancel`."""
         self._over = None
-        self._deadline.cancel()
+        self._deadlines.remove(self, self._timeout_ms)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._protocol is not None:
@@ -113,7 +118,8 @@ class Sent:
         self._let_go(keep=not isinstance(answered, Exception) and self._protocol.is_at_its_end)
         self._end(answered)
 
-    def _late(self) -> None:
+    def late(self) -> None:
+        """See `Bounded.late`."""
         over = self._over
         self.cancel()
         if over is not None:
@@ -125,7 +131,7 @@ class Sent:
         self._pool.give_back(self._target.key, protocol, keep=keep)
 
     def _end(self, answered: Answered) -> None:
-        self._deadline.cancel()
+        self._deadlines.remove(self, self._timeout_ms)
         over, self._over = self._over, None
         if over is not None:
             over(answered)

@@ -124,7 +124,12 @@ class Dispatcher:
         if self._starting:
             return
         self._starting = True
-        now = time.monotonic()
+        try:
+            self._start_all(time.monotonic())
+        finally:
+            self._starting = False
+
+    def _start_all(self, now: float) -> None:
         while self._ready and self._in_flight < self._settings.in_flight:
             key, queue = self._ready.popleft()
             queue.ready = False
@@ -143,7 +148,6 @@ class Dispatcher:
             self._in_flight += 1
             self._attempt(items, queue, functools.partial(self._ended, key, queue, items))
             self._mark_ready(key, queue)
-        self._starting = False
 
     def forget(self, owner: Owner) -> None:
         """Drop what waits for a lane that is closing; what is under way goes on."""

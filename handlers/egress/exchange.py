@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from yarl import URL
 
@@ -16,8 +15,7 @@ MAX_ANSWER_BYTES = 65_536
 MAX_UNSENT = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request. `timeout_ms` spans connect, TLS, headers and body; `context` has a client certificate.
 
     `lines`: headers as they are written, each `name: value` with its end, checked by whoever made them.

@@ -117,7 +117,8 @@ class EndpointQueue:
         return bool(self.first or self.again) and len(self._started) < self._allowed
 
     def _allow(self) -> None:
-        self._allowed = min(self.limit, int(self._window)) if self.breaker.is_closed else 1
+        most = self.limit if self._window >= self.limit else int(self._window)
+        self._allowed = most if self.breaker.is_closed else 1
 
     def know(self, version: EndpointVersion | None, limit: int, most: int) -> None:
         """The endpoint as it is: at most `limit` attempts at a time where it does not say, and never more than `most`.
@@ -221,7 +222,9 @@ class EndpointQueue:
                 self._away_since = None
             elif self._away_since is None and counts:
                 self._away_since = started
-            self._window = admission.next_window(self._window, self.limit, failed=report.ending.slows_down)
+            failed = report.ending is not Ending.ACCEPTED and report.ending.slows_down
+            if failed or self._window != self.limit:
+                self._window = admission.next_window(self._window, self.limit, failed=failed)
             self._allow()
 
     def may_be_forgotten(self, now: float) -> bool:

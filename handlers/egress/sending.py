@@ -41,7 +41,7 @@ class Sender:
             case OAuth2Auth() as auth:
                 return await self._with_token(request, auth)
             case MtlsAuth() as auth:
-                return await self._client.send(replace(request, context=self._context(auth)))
+                return await self._client.send(request._replace(context=self._context(auth)))
             case _:
                 return await self._client.send(request)
 
@@ -53,7 +53,7 @@ class Sender:
             if isinstance(granted, Answer):
                 return _whole(granted, began)
             headers = [*request.headers, ("authorization", f"Bearer {granted.token}")]
-            answer = await self._client.send(replace(request, headers=headers, timeout_ms=_left(request, began)))
+            answer = await self._client.send(request._replace(headers=headers, timeout_ms=_left(request, began)))
             if not (again and kept and answer.outcome.status_code == UNAUTHORIZED):
                 break
             self._forget(auth, granted)
@@ -123,7 +123,7 @@ def _left(request: Request, began: float) -> int:
 
 def _whole(answer: Answer, began: float) -> Answer:
     latency_ms = int((time.monotonic() - began) * 1000)
-    return replace(answer, outcome=replace(answer.outcome, latency_ms=latency_ms))
+    return answer._replace(outcome=replace(answer.outcome, latency_ms=latency_ms))
 
 
 def _is_over(task: asyncio.Task[Grant | Answer]) -> bool:

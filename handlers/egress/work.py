@@ -190,8 +190,9 @@ class EgressWork:
 
         One that the lane no longer holds belongs to somebody else by now.
         """
-        if self._held.pop((item.place, item.offset), None) is not item:
+        if self._held.get((item.place, item.offset)) is not item:
             return
+        del self._held[item.place, item.offset]
         self._posted += posted
         if self._posted >= MAX_UNCOMMITTED // 2:  # the other half is for what ends while this is written
             self.hurry()

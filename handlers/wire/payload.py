@@ -4,10 +4,9 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -20,8 +19,7 @@ Format = Literal["standard", "cloudevents", "cloudevents-binary", "data"]
 _JSON_TYPE = re.compile(r"^[\w.+-]+/([\w.+-]+\+)?json$")
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """What is sent. `headers` are the format's own, besides the content type."""
 
     content_type: str

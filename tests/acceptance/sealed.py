@@ -10,7 +10,7 @@ from plain import Client
 from stack import Stack
 
 RING = f"k1:{base64.b64encode(os.urandom(32)).decode()}"
-WAITS = {"retry": {"schedule": ["6s"], "jitter": 0}}
+WAITS = {"retry": {"schedule": ["15s"], "jitter": 0}}
 
 
 async def everything(stack: Stack) -> dict[str, list[Any]]:

@@ -1,5 +1,7 @@
 """A backlog: the router has written all deliveries before there is an egress; then the egress works them off.
 
+Beside it the bare loop, with a backlog of its own.
+
 BENCH_DRAIN says how many events (20,000).
 """
 
@@ -7,7 +9,7 @@ import asyncio
 import os
 import time
 
-from tests.bench import offering, system
+from tests.bench import bare, offering, system
 from tests.bench.offering import TIMEOUT_S, Offer
 from tests.bench.receiving import receiving
 from tests.bench.system import System
@@ -46,4 +48,7 @@ async def run() -> bool:
             arrivals = await receiver.arrivals()
     print(f"drain; {offer.deliveries} deliveries that were there before the egress, measured from the first tenth on")
     figures.show()
-    return offering.verify(offer, tally, arrivals)
+    verified = offering.verify(offer, tally, arrivals)
+    limit, as_well = await bare.measure(EVENTS, backlog=True)
+    print(f"  egress to bare loop, CPU time: {figures.per_1000('egress') / limit.per_1000('loop'):.2f}")
+    return verified and as_well

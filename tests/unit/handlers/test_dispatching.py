@@ -112,3 +112,31 @@ async def test_a_replay_that_fails_says_nothing_of_how_long_its_endpoint_has_bee
         assert queue.start(clock.now) == [one]
         queue.end(one, clock.now, Report(Ending.UNAVAILABLE))
         assert queue.load(clock.now + 60.0).away_ms == away_ms
+
+
+async def test_a_lane_that_may_not_start_is_asked_again_when_it_says_so_and_holds_up_nobody() -> None:
+    started: list[int] = []
+
+    def starts(items: list[Item], queue: EndpointQueue, over: Over) -> None:
+        started.extend(one.offset for one in items)
+        asyncio.get_running_loop().call_soon(over, Report(Ending.ACCEPTED))
+
+    class Stopped(Owner):
+        asked = 0
+        may = False
+
+        def may_start(self) -> bool:
+            self.asked += 1
+            return self.may
+
+    stopped, other = Stopped(), Owner()
+    dispatcher = Dispatcher(EgressSettings(), starts)
+    dispatcher.offer(b"t/stopped", item(stopped, 1), None)
+    for number in range(2, 30):
+        dispatcher.offer(b"t/other", item(other, number), None)
+        await asyncio.sleep(0)
+    assert (started, stopped.asked) == (list(range(2, 30)), 1)
+    stopped.may = True
+    dispatcher.pump()
+    assert started[-1] == 1
+    await asyncio.sleep(0)

@@ -97,3 +97,21 @@ async def test_a_herd_that_comes_due_is_not_read_faster_than_it_is_written(held:
     assert batch is not None
     work.settled(batch)
     assert work.wants(DUE)
+
+
+async def test_the_end_of_an_attempt_from_before_a_fence_takes_nothing_from_what_is_held_since(
+    held: tuple[EgressWork, list[Item]],
+) -> None:
+    work, items = held
+    before = items[0]
+    key, headers = before.key, tuple(before.delivery.headers())
+    await work.opened({NEW: Committed(0), DUE: Committed(0)}, fresh=True)
+    items.clear()
+    work.feed(NEW, [ConsumerRecord(NEW.topic, 0, before.offset, 0, 1, key, b"", None, 0, 0, headers)])
+    made = [Output("results", b"t/e", b"{}")]
+    work.finish(before, made, posted=True)
+    assert await work.collect() is None
+    work.finish(items[0], made, posted=True)
+    batch = await work.collect()
+    assert batch is not None
+    assert (batch.outputs, batch.offsets[NEW].offset) == (made, before.offset + 1)

@@ -1,5 +1,6 @@
 """What is on the wire is read back as it was written; settings say what is wrong with them."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from schemas import deliveries, topics
 from schemas.changes import BasicAuth, BearerAuth, HeaderAuth, Payload, Retry, Subscription
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, ExpiringSecret, State
+from schemas.model import trusted
+from schemas.results import ErrorKind, Result, Verdict
 from schemas.settings import DelayerSettings, EgressSettings, RouterSettings, Settings, load, parse_duration_ms
 
 TEXT = st.text(max_size=12)
@@ -244,3 +248,37 @@ def test_the_map_keeps_what_the_contract_says_for_as_long_as_it_says() -> None:
     assert topics.topic_map({"1s": 1})[1].config()["retention.ms"] == "-1"
     assert days["retries.1s"] == days["retries.4h"] > 7
     assert [t.name for t in topics.topic_map({"1s": 1}) if t.cleanup == "compact"] == ["endpoints", "ordering", "keys"]
+
+
+@settings(max_examples=60)
+@given(
+    st.builds(
+        Result,
+        delivery_id=TEXT,
+        event_id=TEXT,
+        event_type=TEXT,
+        tenant=TEXT,
+        endpoint_id=TEXT,
+        attempt=st.integers(0, 2**70),
+        verdict=st.sampled_from(Verdict),
+        error_kind=st.one_of(st.none(), st.sampled_from(ErrorKind)),
+        error=SOME,
+        latency_ms=st.one_of(st.none(), st.integers(0, 2**70)),
+        response_excerpt=SOME,
+    )
+)
+def test_a_result_is_written_as_its_model_says(made: Result) -> None:
+    assert json.loads(made.encode()) == made.model_dump(mode="json", exclude_none=True)
+    assert Result.model_validate_json(made.encode()) == made
+
+
+@settings(max_examples=30)
+@given(DELIVERIES)
+def test_a_record_made_of_what_is_known_to_be_valid_is_what_validation_makes(delivery: Delivery) -> None:
+    made = trusted(Delivery, dict(delivery.__dict__))
+    assert made == delivery
+    changed = made.model_copy(update={"attempt": 7})
+    assert (changed.attempt, changed.model_fields_set) == (7, set(Delivery.model_fields))
+    assert Delivery.model_validate(made.model_dump()) == delivery
+    with pytest.raises(ValidationError):
+        made.attempt = 1  # type: ignore[misc]

@@ -170,3 +170,31 @@ def test_putting_off_charges_no_attempt_and_loses_nothing(left_ms: int) -> None:
     record = settling.wait(delivery, AT_MS + left_ms, AT_MS, TIERS)
     assert (record.topic == topics.DELIVERIES_DUE) == (left_ms <= 0)
     assert deliveries.decode(record.value, record.headers) == delivery.model_copy(update={"due_at_ms": AT_MS + left_ms})
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([200, 201, 204, 299]),
+    st.sampled_from([b"", b"thanks", b'"\\\x00\xff']),
+    st.sampled_from([None, "abort", "disable"]),
+    st.sampled_from([None, "r-\u00e9"]),
+    st.integers(-(2**70), 2**70),
+)
+def test_what_was_simply_accepted_has_the_result_that_it_has_otherwise(
+    status: int, body: bytes, wish: str | None, replay_id: str | None, event_time_ms: int
+) -> None:
+    headers = {"webhook-delivery": wish} if wish else {}
+    ended = outcome.classify_response(status, headers, body, latency_ms=7, now_ms=AT_MS)
+    delivery = owed(3, replay_id=replay_id).model_copy(update={"event_time_ms": event_time_ms, "event_type": 'a."b'})
+    made, records = settle(delivery, ended)
+    found = settling.accepted(delivery.key, delivery, ended, AT_MS)
+    assert (found is not None) == (wish is None and -(2**63) <= event_time_ms < 2**64)
+    if found is not None:
+        assert [orjson.loads(found.value or b"")] == [orjson.loads(record.value or b"") for record in records]
+        assert (found.topic, found.key) == (records[0].topic, records[0].key)
+        assert Result.model_validate_json(found.value or b"") == made
+
+
+def test_nothing_else_is_simply_accepted() -> None:
+    for ended in (answered(500), answered(410), outcome.classify_failure(ErrorKind.TIMEOUT, latency_ms=1)):
+        assert settling.accepted(b"t/e", owed(), ended, AT_MS) is None
