@@ -1,8 +1,8 @@
 """Many endpoints: how fast they are registered, what they take, how soon a restart delivers, what one match costs.
 
 Settings: SCALE_ENDPOINTS (`10000,100000,1000000`: a run each), SCALE_EVENTS (events of each stretch that is measured,
-4,000), SCALE_STAGES (`restart,empty,match,gateway,rebuild`: which of them, in this order), SCALE_FROM (with so many
-endpoints, 1,000,000, all changes are in the log before there is a router: its first start is from the log alone).
+4,000), SCALE_STAGES (`restart,empty,match,gateway,rebuild`: which of them, in this order), SCALE_PRELOAD (from so many
+endpoints on, `endpoints` is written by a plain producer in place of a registration; 0: never, the default).
 """
 
 import asyncio
@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from schemas.changes import Subscription
+from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.settings import Settings
 from streams import provisioning
+from streams.core.partitioning import partition_of
 from tests.bench import system
 from tests.bench.receiving import Receiver, receiving
 from tests.bench.system import PREFIX, SECRET, System
@@ -26,7 +29,7 @@ from tests.bench.tallying import Final, Tally, tallying
 SIZES = [int(part) for part in os.environ.get("SCALE_ENDPOINTS", "10000,100000,1000000").split(",")]
 EVENTS = int(os.environ.get("SCALE_EVENTS", "4000"))
 STAGES = os.environ.get("SCALE_STAGES", "restart,empty,match,gateway,rebuild").split(",")
-FROM_LOG = int(os.environ.get("SCALE_FROM", "1000000"))
+PRELOAD = int(os.environ.get("SCALE_PRELOAD", "0"))
 EACH = 50
 BIG = "big"
 MAX_BIG = 10_000
@@ -73,6 +76,30 @@ class Plan:
             await producer.send(PREFIX + "subscriptions", change.encode(), key=tenant.encode())
         await producer.flush()
 
+    async def preload(self, producer: AIOKafkaProducer, port: int) -> None:
+        """Produce the state of each, as the router would have."""
+        partitions = Settings().partitions
+        known = EndpointSettings(
+            url="URL", subscriptions=(Subscription(event_types=("TYPES",)),), secrets=(SECRET,), verification="none"
+        )
+        now_ms = int(time.time() * 1_000)
+        version = EndpointVersion(
+            valid_from_ms=now_ms, offset=0, state=State.ACTIVE, since_ms=now_ms, verified=True, settings=known
+        )
+        made = EndpointRecord(tenant="TENANT", endpoint_id="ENDPOINT", partition=0, current=version).encode().decode()
+        for tenant, number in self.endpoints():
+            partition = partition_of(tenant.encode(), partitions)
+            value = (
+                made.replace("TENANT", tenant)
+                .replace("ENDPOINT", f"e{number}")
+                .replace("URL", f"http://127.0.0.1:{port}/{tenant}/e{number}")
+                .replace("TYPES", f"order{number}.*")
+                .replace('"version":"0-', f'"version":"{partition}-')
+            )
+            key = f"{tenant}/e{number}".encode()
+            await producer.send(PREFIX + "endpoints", value.encode(), key=key, partition=partition)
+        await producer.flush()
+
     async def send(self, producer: AIOKafkaProducer, count: int, *, big: bool = False) -> list[int]:
         """Publish so many events, each for one endpoint: of other tenants in turn, or of the big one. Their numbers."""
         first = len(self.sent)
@@ -101,21 +128,20 @@ class Growth:
     async def register(self) -> bool:
         """Register all, and wait until router and egress know them."""
         before, began = self.stack.cpu_s(), time.monotonic()
-        await self.plan.register(self.producer, self.receiver.ports[0])
+        port = self.receiver.ports[0]
+        preloaded = 0 < PRELOAD <= self.plan.size
+        await (self.plan.preload if preloaded else self.plan.register)(self.producer, port)
         produced_s = time.monotonic() - began
-        if self.plan.size >= FROM_LOG:
-            print(
-                f"  {self.plan.size} changes are in the log, {produced_s:.0f} s; now the first router starts",
-                flush=True,
-            )
+        if preloaded:
             before, began, produced_s = self.stack.cpu_s(), time.monotonic(), 0.0
             for name in KNOWING:
                 await self.stack.start(name)
         known = await self.known()
         took_s, spent = time.monotonic() - began, self.stack.cpu_s() - before
+        how = "read from `endpoints`" if preloaded else "registered"
         rate = f"{self.plan.size / took_s:.0f} changes/s"
         print(
-            f"  registered: {rate} ({took_s:.1f} s until router and egress know all, "
+            f"  {how}: {rate} ({took_s:.1f} s until router and egress know all, "
             f"{produced_s:.1f} s of it producing; load {system.load_average()}); "
             f"CPU-s per 1,000: {system.costs(spent, self.plan.size / 1_000)}"
         )
@@ -243,7 +269,7 @@ async def _run(size: int) -> bool:
     )
     with receiving(1) as receiver:
         async with (
-            system.running({"HOOKFOLD_API_SECRET": API_SECRET}, {} if size >= FROM_LOG else COUNTS) as stack,
+            system.running({"HOOKFOLD_API_SECRET": API_SECRET}, {} if 0 < PRELOAD <= size else COUNTS) as stack,
             tallying(stack) as tally,
             AIOKafkaProducer(
                 bootstrap_servers=stack.kafka, acks="all", linger_ms=5, max_batch_size=262_144
