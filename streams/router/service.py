@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Awaitable, Callable
 
 import faust
@@ -23,9 +22,6 @@ from streams.router.feed import APART_S
 from streams.router.lanes import Lanes
 
 STOP_TIMEOUT_S = 5.0
-#: A batch is thousands of objects without a cycle among them. At Python's own 700, looking for cycles takes a third of
-#: the time in which events are judged.
-COLLECT_AFTER = (20_000, 20, 20)
 
 
 class Crashed(Exception):
@@ -52,8 +48,6 @@ async def serve(
     health.unready("rebalance", "waiting for partitions")
     app = make_app(settings, health, lanes)
     await give_way()
-    gc.freeze()  # what is there now stays
-    gc.set_threshold(*COLLECT_AFTER)
     loop = asyncio.get_running_loop()
     # Faust's start returns only when it has joined, which may never be.
     starting = loop.create_task(app.start())
