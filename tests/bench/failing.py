@@ -15,6 +15,6 @@ SCHEDULE = os.environ.get("BENCH_SCHEDULE", "1s,1s,1s")
 async def run() -> bool:
     """Print the figures; True where they are verified."""
     attempts = len(SCHEDULE.split(",")) + 1
-    way = Way(more={"HOOKFOLD_RETRY_SCHEDULE": SCHEDULE}, manner="fail", verdict="dead", attempts=attempts)
+    way = Way(more={"HOOKFOLD_RETRY_SCHEDULE": SCHEDULE}, manner="fail", verdict="dead", attempts=attempts, warm=0)
     _, verified = await offering.run(f"failing, {attempts} attempts", Offer(EVENTS), way)
     return verified
