@@ -100,7 +100,13 @@ class Supervisor:
     def _look_after(self, member: Member, child: _Child, now: float) -> None:
         if child.again_at is not None:
             if now >= child.again_at:
-                child.process, child.started, child.again_at = self._start(member), now, None
+                try:
+                    process = self._start(member)
+                except OSError as problem:  # the machine is out of something; the others go on
+                    child.again_at = now + child.backoff_s
+                    self.say(f"{member.name} cannot be started: {problem}")
+                    return
+                child.process, child.started, child.again_at = process, now, None
                 self.restarts += 1
                 self.say(f"{member.name} has been started again")
             return

@@ -108,7 +108,7 @@ class WorkerPages:
         pids = self._pids()
         answering = {name: found for name, found in (await self._ask("/metrics")).items() if _is_well(found)}
         for name, found in answering.items():
-            if found is not None:
+            if found is not None and name in pids:
                 self._totals.see(name, pids[name], found.body.decode())
         return web.Response(body=self._totals.page(answering), headers={"content-type": CONTENT_TYPE_LATEST})
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 
 class Bounded(Protocol):
@@ -42,7 +45,10 @@ class Deadlines:
                 self._look_in(left_s, timeout_ms)
                 return
             del line[one]
-            one.late()
+            try:
+                one.late()
+            except Exception:  # the others have their deadlines nevertheless
+                logger.exception("deadline.faulted")
         del self._lines[timeout_ms]
 
     def _look_in(self, seconds: float, timeout_ms: int) -> None:

@@ -86,11 +86,11 @@ class Sent:
         self._over: Over | None = over
         self._connecting: asyncio.Task[None] | None = None
         self._protocol = pool.take(target.key)
-        deadlines.add(self, request.timeout_ms)
         if self._protocol is not None:
             self._protocol.ask(written, self._limit, self._answered)
         else:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(written))
+        deadlines.add(self, request.timeout_ms)
 
     def cancel(self) -> None:
         """See `Running.cancel`."""

@@ -7,6 +7,7 @@ import secrets
 
 from aiokafka.errors import KafkaError
 
+from handlers.egress import closing
 from handlers.egress.client import Client
 from handlers.egress.closing import Closing
 from handlers.egress.exchange import Request
@@ -26,7 +27,7 @@ from schemas.settings import EgressSettings
 from streams.core import admission, judging, sealing
 from streams.core.breaking import Report
 from streams.core.data_keys import Changed
-from streams.core.sealing import Keyring
+from streams.core.sealing import CannotOpen, Keyring
 from streams.erasure.view import DataKeys
 from streams.lane import clock
 
@@ -83,7 +84,13 @@ class Elaborate:
                     return await self._verify(item, work, version)
                 if item.delivery.sealed_with is None:
                     continue
-                if (reason := await self._unseal(item, item.delivery.sealed_with)) is None:
+                try:
+                    reason = await self._unseal(item, item.delivery.sealed_with)
+                except (CannotOpen, Unknown) as problem:  # the others of its batch go without it
+                    closing.fault([item], work, problem)
+                    items.remove(item)
+                    continue
+                if reason is None:
                     continue
                 self._closing.close(item, work, *settling.erase(item.delivery, reason))
             items.remove(item)

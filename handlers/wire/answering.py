@@ -58,7 +58,7 @@ def _headers(block: bytes) -> dict[str, str] | None:
         name = name.lower()
         if name not in found:
             found[name] = value.strip(" \t")
-        elif name == "content-length":
+        elif name in ("content-length", "connection"):
             return None
     if not _ODD.isdisjoint(found) or found.get("connection", "keep-alive").lower() != "keep-alive":
         return None

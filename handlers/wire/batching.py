@@ -32,14 +32,15 @@ def envelope(deliveries: Sequence[Delivery]) -> Envelope:
 
 def outcomes(deliveries: Sequence[Delivery], outcome: Outcome, body: bytes) -> list[Outcome]:
     """The outcome of each item. A 2xx accepts all but those that its body names in `failed`."""
+    # What a receiver says of sealed data may say it again, and that is not to stand in the log, whatever it is said of.
+    sealed = any(one.sealed_with is not None for one in deliveries)
+    if sealed:
+        outcome = replace(outcome, response_excerpt=None)
     if not outcome.accepted:
         return [outcome] * len(deliveries)
     failed = _failed(body)
     return [
-        # What a receiver says of sealed data may say it again, and that is not to stand in the log.
-        replace(
-            outcome, error_kind=ErrorKind.STATUS, error=failed[one.delivery_id] if one.sealed_with is None else ITEM
-        )
+        replace(outcome, error_kind=ErrorKind.STATUS, error=ITEM if sealed else failed[one.delivery_id])
         if one.delivery_id in failed
         else outcome
         for one in deliveries

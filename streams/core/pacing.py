@@ -25,6 +25,9 @@ BURST = 16
 #: Right after a transaction's end the broker is still writing it down, and refuses the next one of the same lane.
 SETTLE_S = 0.005
 
+#: A clock may be of any age, and a process idle for weeks.
+MAX_DOUBLES = 50.0
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -78,7 +81,9 @@ class Pacer:
     def ended(self, now_s: float, records: int, took_s: float) -> None:
         """A transaction with so many records is over."""
         self._rate_per_s = self.rate_per_s(now_s) + records / MEMORY_S
-        self._best_s = min(max(took_s, 0.001), self._best_s * 2 ** ((now_s - self._counted_s) / BEST_DOUBLES_S))
+        self._best_s = min(
+            max(took_s, 0.001), self._best_s * 2 ** min(MAX_DOUBLES, (now_s - self._counted_s) / BEST_DOUBLES_S)
+        )
         self._usual_s += WEIGHT * (took_s - self._usual_s)
         self._counted_s = now_s
 

@@ -128,9 +128,12 @@ async def _rewrite(settings: ReachSettings, log: Log, partition: int, decide: _D
         producer = connections.transactional_producer(settings, settings.group(f"erase-{partition}"))
         try:
             await within(OPEN_S, producer.start())
-            held = await _read(settings, log, partition)
-            made = await asyncio.to_thread(decide, held)
-            return (len(made), await within(COMMIT_S, _commit(producer, settings, made))) if made else (0, 0)
+            written, at_ms = set[bytes | None](), 0
+            # Makers of keys are not fenced: one that came meanwhile may have sealed what is to be erased.
+            while made := await _unwritten(settings, log, partition, decide, written):
+                at_ms = max(at_ms, await within(COMMIT_S, _commit(producer, settings, made)))
+                written.update(one.key for one in made)
+            return len(written), at_ms
         except (ProducerFenced, InvalidProducerEpoch):
             await asyncio.sleep(random.uniform(0, min(MAX_PAUSE_S, PAUSE_S * 2**number)))
         except CannotOpen as problem:
@@ -141,6 +144,14 @@ async def _rewrite(settings: ReachSettings, log: Log, partition: int, decide: _D
         finally:
             await connections.disconnect(producer)
     raise NotErased("others are erasing at the same time; try again", passing=True)
+
+
+async def _unwritten(
+    settings: ReachSettings, log: Log, partition: int, decide: _Decide, written: set[bytes | None]
+) -> list[Output]:
+    """What is still to be written after that."""
+    made = await asyncio.to_thread(decide, await _read(settings, log, partition))
+    return [one for one in made if one.key not in written]
 
 
 async def _read(settings: ReachSettings, log: Log, partition: int) -> HeldKeys:

@@ -80,6 +80,11 @@ class Follower:
             await asyncio.wait([self._task])
         await connections.disconnect(self._consumer)
 
+    def check(self) -> None:
+        """Raise what has ended the reading, where it has ended: without it nothing would move, and nobody say so."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
     def follow(self, offsets: Mapping[TopicPartition, int], subscriber: Subscriber) -> None:
         """Hand over what each partition has from its offset on."""
         for place, offset in offsets.items():

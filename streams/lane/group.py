@@ -185,6 +185,7 @@ class LaneGroup(ConsumerRebalanceListener):
 
     def _look(self, now_s: float) -> None:
         """Find what stands still."""
+        self._follower.check()
         if (apart_s := self._health.apart_s()) * 1000 > self._settings.stall_exit_ms:
             raise Stalled(f"no part in the group for {apart_s:.0f} s although Kafka answers")
         for number, lane in self.lanes.items():

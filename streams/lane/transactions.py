@@ -40,7 +40,8 @@ _COORDINATOR_MOVED = frozenset({15, 16})
 #: Nothing has been done, and soon it can be: the coordinator loads, too few replicas, the last transaction's end.
 _LATER = frozenset({14, 19, 51})
 _PASSING = _LEADER_MOVED | _COORDINATOR_MOVED | _LATER
-_FENCED = frozenset({47, 90})
+#: The last: of an id that has used up its epochs and has another since.
+_FENCED = frozenset({47, 90, 49})
 
 #: One batch a partition, with the number of its records.
 Batches = Mapping[TopicPartition, tuple[bytes, int]]

@@ -93,10 +93,10 @@ class EventFeed:
         """The next records, all of them from `next` on; `next` moves behind them, and over what was never a record."""
         self._drop_old()
         if not self._spans:
-            return await self._look(at_most)
+            return await self._look(at_most, max_bytes)
         if self._spans[0][0].start > self.next:
             # After a seek the last may be an old one; up to the first there is something missing in any case.
-            return await self._read(max(self._spans[0][0].start, self._spans[-1][0].end), at_most)
+            return await self._read(max(self._spans[0][0].start, self._spans[-1][0].end), at_most, max_bytes)
         taken: list[Source] = []
         size = 0
         while self._spans and len(taken) < at_most and size < max_bytes and self._spans[0][0].start <= self.next:
@@ -119,7 +119,7 @@ class EventFeed:
             self._put_back(Span(records[0].offset, self.next, records))
             self.next = records[0].offset
 
-    async def _look(self, at_most: int) -> list[Source]:
+    async def _look(self, at_most: int, max_bytes: int) -> list[Source]:
         """Read what was dropped, or what the feed may have left out: once it is quiet, that would have come."""
         now = asyncio.get_running_loop().time()
         quiet = now - self._heard() >= QUIET_S or now - self._last_hint >= PARTITION_QUIET_S
@@ -131,15 +131,17 @@ class EventFeed:
         end = (await self._log.stable_ends([self._place]))[self._place]
         if end < self.next and await self._log.high_watermark(self._place) < self.next:
             raise Truncated(f"events-{self._place.partition} ends at {end}, and was read up to {self.next}")
-        return await self._read(end, at_most) if end > self.next else []
+        return await self._read(end, at_most, max_bytes) if end > self.next else []
 
-    async def _read(self, end: int, at_most: int) -> list[Source]:
+    async def _read(self, end: int, at_most: int, max_bytes: int) -> list[Source]:
         end = min(end, (await self._log.stable_ends([self._place]))[self._place])
         taken: list[Source] = []
+        size = 0
         async with aclosing(self._log.read(self._place, self.next, end, at_most=at_most)) as lists:
             async for records in lists:
                 taken += [source_of(record) for record in records]
-                if len(taken) >= at_most:
+                size += sum(len(record.value or b"") for record in records)
+                if len(taken) >= at_most or size >= max_bytes:
                     end, self._dropped = taken[-1].offset + 1, True
                     break
         self.next = max(self.next, end)

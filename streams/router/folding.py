@@ -81,7 +81,7 @@ class Folding:
         # Events may be older than this change: their versions stay.
         needed_ms = min([source.at_ms, pending_since_ms or source.at_ms, *(one.since_ms for one in after.catch_ups)])
         after = versions.prune(after, needed_ms - self._settings.history_ms, needed_ms)
-        record = Output(topics.ENDPOINTS, b"", after.encode())
+        record = Output(topics.ENDPOINTS, f"{tenant}/{change.endpoint_id}".encode(), after.encode())
         if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
         self._keeper.change(after, record.value)

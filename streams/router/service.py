@@ -60,6 +60,7 @@ async def serve(
                 health.ready("start")
             if (apart_s := health.apart_s()) * 1000 > settings.stall_exit_ms:
                 raise Stalled(f"no part in the group for {apart_s:.0f} s although Kafka answers")
+            follower.check()
             still_s = lanes.tick(asyncio.get_running_loop().time())
             if still_s * 1000 > settings.stall_exit_ms:
                 raise Stalled(f"a lane has had work and moved nothing for {still_s:.0f} s")

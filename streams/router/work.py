@@ -18,7 +18,7 @@ from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
 from streams.core.plans import Plans
 from streams.core.reading import Unreadable
-from streams.erasure.view import DataKeys, NotReady
+from streams.erasure.view import DataKeys, Locked, NotReady
 from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
@@ -39,6 +39,8 @@ MAX_BATCH_BYTES = 4 * 1_048_576
 MAX_OUTPUTS = 10_000
 MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
+#: All else of the process waits meanwhile.
+MAX_JUDGING_S = 0.2
 #: Endpoints made ready for events, in all partitions of a process that has all of them.
 MAX_PLANS = 40_000
 MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
@@ -121,7 +123,7 @@ class RouterWork:
 
     def wants(self, partition: TopicPartition) -> bool:
         """See `Work.wants`; hints over the bound are dropped and read again."""
-        return not self._full
+        return not self._full and not self._rebuild.active
 
     def hint(self, span: Span) -> None:
         """Events that Faust has handed out."""
@@ -144,15 +146,16 @@ class RouterWork:
             events = []
         await self._opening.prepare(events)
         made: list[Output] = []
-        size = 0
+        size, until = 0, time.monotonic() + MAX_JUDGING_S
         for place, event in enumerate(events):
-            if len(made) >= MAX_OUTPUTS or size >= MAX_OUTPUT_BYTES:
+            if len(made) >= MAX_OUTPUTS or size >= MAX_OUTPUT_BYTES or (place and time.monotonic() > until):
                 self.feed_of_events.give_back(events[place:])
                 break
             try:
                 judged = self._judge(event)
-            except NotReady:
+            except NotReady as problem:
                 self.feed_of_events.give_back(events[place:])
+                self._moved += isinstance(problem, Locked)  # it waits for another ring, which no restart brings
                 self.notify()
                 break
             except Exception:  # one record must not stop its partition for ever
@@ -270,8 +273,7 @@ class RouterWork:
         """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""
         now = time.monotonic()
         if now - self._swept >= SWEEP_INTERVAL_S:
-            self._swept = now
-            self._sweeping = True
+            self._swept, self._sweeping = now, True
             await self._rebuild.check()
 
     async def _remember_ids(self) -> None:
@@ -293,8 +295,5 @@ class RouterWork:
 
     async def _find_pending(self) -> None:
         """The time of the first event that is not judged yet; 0 where there is none."""
-        self._pending_since_ms = 0
-        end = (await self._log.stable_ends([self.events]))[self.events]
-        if end > self.committed_events:
-            at_ms = await self._log.time_of(self.events, self.committed_events, end)
-            self._pending_since_ms = at_ms or 0
+        start, end = self.committed_events, (await self._log.stable_ends([self.events]))[self.events]
+        self._pending_since_ms = (await self._log.time_of(self.events, start, end) if end > start else None) or 0

@@ -89,6 +89,7 @@ async def test_no_topic_is_made_but_those_of_the_map(stack: Stack) -> None:
         "dead-letters",
         "rejected",
         "ordering",
+        "keys",
     }
     assert names == tiers | fixed
 

@@ -32,13 +32,14 @@ def test_a_retry_and_a_dead_letter_carry_the_data_as_it_is_sealed(attempt: int) 
     assert made[1].topic == (topics.RETRIES + "1s" if attempt == 1 else topics.DEAD_LETTERS)
 
 
-def test_what_a_receiver_says_of_an_item_is_kept_only_where_that_is_not_sealed() -> None:
+def test_what_a_receiver_says_of_items_is_kept_only_where_none_of_them_is_sealed() -> None:
     answer = orjson.dumps({"failed": [{"id": "d", "error": "not this"}, {"id": "c", "error": "nor this"}]})
     clear = OWED.model_copy(update={"delivery_id": "c", "sealed_with": None})
-    ended = batching.outcomes([OWED, clear], outcome.classify_response(200, {}, b"", latency_ms=1, now_ms=1), answer)
-    assert [one.error for one in ended] == [
-        "the receiver failed this item", "the receiver failed this item: nor this"
-    ]  # fmt: skip
+    whole = outcome.classify_response(200, {}, b"said again", latency_ms=1, now_ms=1)
+    (ended,) = batching.outcomes([clear], whole, answer)
+    assert (ended.error, ended.response_excerpt) == ("the receiver failed this item: nor this", "said again")
+    for one in batching.outcomes([OWED, clear], whole, answer):
+        assert (one.error, one.response_excerpt) == ("the receiver failed this item", None)
 
 
 def test_an_erased_delivery_ends_without_an_attempt() -> None:

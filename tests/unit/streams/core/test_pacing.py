@@ -164,3 +164,10 @@ def test_a_turn_that_is_not_used_is_the_next_ones() -> None:
         unused.turn(5.0, float("-inf"))
         unused.unused(5.0)
     assert unused.turn(5.0, float("-inf")) == 5.0 < used.turn(5.0, float("-inf"))
+
+
+def test_a_clock_may_be_of_any_age_and_a_process_idle_for_weeks() -> None:
+    pacer = Pacer(Patience(500))
+    for now_s in (1e7, 1e9):
+        pacer.ended(now_s, 1, 0.01)
+        assert now_s <= pacer.turn(now_s, now_s) <= now_s + 0.5

@@ -149,3 +149,15 @@ async def test_a_span_before_what_is_next_is_no_news() -> None:
     feed = feed_of(log := Log([0, 1, 2], 3), start=3)
     feed.hint(log.span(0, 3))
     assert not feed.waiting
+
+
+async def test_what_is_read_again_holds_no_more_bytes_than_it_may() -> None:
+    log = Log(list(range(100)), 100)
+    feed = EventFeed(log, PLACE, lambda: 0.0, lambda: True)
+    taken = []
+    while len(taken) < 100:
+        some = await feed.take(10, 3)  # a byte each
+        assert 0 < len(some) <= 10
+        taken += [one.offset for one in some]
+    assert taken == list(range(100))
+    assert log.reads >= 10
