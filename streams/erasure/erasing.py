@@ -38,6 +38,8 @@ COMMIT_S = 15.0
 POLL_S = 0.1
 #: Who erases at the same time fences who does; the longer that goes on, the further apart they try again.
 TRIES = 8
+#: Of the tries, those that may fail without anybody else being known to erase.
+FAILURES = 2
 PAUSE_S = 0.5
 MAX_PAUSE_S = 8.0
 ROLL_S = (topics.FORGET_SEGMENT_MS + 100) / 1_000
@@ -139,6 +141,10 @@ async def _rewrite(settings: ReachSettings, log: Log, partition: int, decide: _D
         except CannotOpen as problem:
             raise NotErased(str(problem)) from problem
         except (KafkaError, TimeoutError, OSError) as problem:
+            # One that is fenced in the middle of a record is told of it in many ways; to decide again does no harm.
+            if isinstance(problem, KafkaError) and number < FAILURES:
+                await asyncio.sleep(PAUSE_S)
+                continue
             reason = f"Kafka does not answer; whether it was erased is not known: {problem!r}"
             raise NotErased(reason, passing=True) from problem
         finally:
