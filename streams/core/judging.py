@@ -88,6 +88,25 @@ def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord], pl
 
 def skip(event: Event, at_ms: int, endpoint_id: str, delivery_id: str, state: State) -> Result:
     """The result of a delivery that is not attempted because of the endpoint's state."""
+    error = f"the endpoint was {state.value} when the event came"
+    return _skipped(event, at_ms, endpoint_id, delivery_id, KIND_OF_STATE[state], error)
+
+
+def erase(event: Event, at_ms: int, endpoint_id: str, replay_id: str | None = None) -> Result:
+    """The result of a delivery whose event was erased before it was made."""
+    identity = reading.delivery_id(event.tenant, event.event_id, endpoint_id)
+    return _skipped(event, at_ms, endpoint_id, identity, ErrorKind.ERASED, ERASED, replay_id)
+
+
+def _skipped(
+    event: Event,
+    at_ms: int,
+    endpoint_id: str,
+    delivery_id: str,
+    kind: ErrorKind,
+    error: str,
+    replay_id: str | None = None,
+) -> Result:
     return Result(
         delivery_id=delivery_id,
         event_id=event.event_id,
@@ -96,24 +115,8 @@ def skip(event: Event, at_ms: int, endpoint_id: str, delivery_id: str, state: St
         endpoint_id=endpoint_id,
         attempt=0,
         verdict=Verdict.SKIPPED,
-        error_kind=KIND_OF_STATE[state],
-        error=f"the endpoint was {state.value} when the event came",
-        event_time_ms=at_ms,
-    )
-
-
-def erase(event: Event, at_ms: int, endpoint_id: str, replay_id: str | None = None) -> Result:
-    """The result of a delivery whose event was erased before it was made."""
-    return Result(
-        delivery_id=reading.delivery_id(event.tenant, event.event_id, endpoint_id),
-        event_id=event.event_id,
-        event_type=event.event_type,
-        tenant=event.tenant,
-        endpoint_id=endpoint_id,
-        attempt=0,
-        verdict=Verdict.SKIPPED,
-        error_kind=ErrorKind.ERASED,
-        error=ERASED,
+        error_kind=kind,
+        error=error,
         event_time_ms=at_ms,
         replay_id=replay_id,
     )
