@@ -45,6 +45,7 @@ class Dispatcher:
         self._queued = 0
         self._bytes = 0
         self._showing = False
+        self._soon = False
 
     @property
     def full(self) -> bool:
@@ -187,6 +188,12 @@ class Dispatcher:
             if queue.breaker.wait_s(now) > 0:
                 self._put_off(queue, now, "breaker")
         self._mark_ready(key, queue)
+        if not self._soon:
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._start_soon)
+
+    def _start_soon(self) -> None:
+        self._soon = False
         self._start_ready()
 
     def _wake(self, key: bytes, queue: EndpointQueue) -> None:
