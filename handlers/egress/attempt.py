@@ -39,7 +39,9 @@ class Attempts:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, items: list[Item], queue: EndpointQueue, over: Over) -> None:
-        """Deal with one item, or the items of a batch; `over` is called later, never before this has returned.
+        """Deal with one item, or the items of a batch, from `begun` on at the latest.
+
+        `over` is called later, never before this has returned.
 
         A fault of our own costs the receiver nothing: the deliveries are put off.
         """
@@ -55,6 +57,10 @@ class Attempts:
         task = asyncio.get_running_loop().create_task(self._take_on(items, work, queue, over))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def begun(self) -> None:
+        """Send what has begun."""
+        self._client.flush()
 
     def _plan(self, item: Item, queue: EndpointQueue) -> Plan | None:
         """What is known of the item's endpoint, where that is enough to post it at once; else None."""

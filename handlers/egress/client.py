@@ -86,7 +86,10 @@ class Client:
             await self._exchange.close()
 
     def begin(self, request: Request, over: Callable[[Answer | Exception], None]) -> Running | None:
-        """Send it; `over` is told the answer, or what is not the receiver's fault, after this has returned."""
+        """Send it, by the next `flush` at the latest.
+
+        `over` is told the answer, or what is not the receiver's fault, after this has returned.
+        """
         assert self._exchange is not None
         started = time.monotonic()
         try:
@@ -95,6 +98,11 @@ class Client:
         except Exception as problem:
             asyncio.get_running_loop().call_soon(_tell, over, started, problem)
             return None
+
+    def flush(self) -> None:
+        """Send all that has been begun."""
+        assert self._exchange is not None
+        self._exchange.flush()
 
     async def send(self, request: Request) -> Answer:
         """The answer. Raises only what is not the receiver's fault."""
@@ -105,6 +113,7 @@ class Client:
                 ended.set_result(answer)
 
         running = self.begin(request, tell)
+        self.flush()
         try:
             told = await ended
         finally:

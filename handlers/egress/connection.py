@@ -33,7 +33,13 @@ class Receiving(ResponseHandler):
     """One connection. What follows an answer does not undo it, and no answer is endless."""
 
     idle_s = KEEP_ALIVE_S
+    #: Since when it has been kept, monotonic time in seconds.
+    kept_s = 0.0
+    #: It has said something that nobody had asked for.
+    _spoke = False
     _poll: select.poll | None = None
+    #: Says of a connection with TLS whether more could be written: how much waits below TLS, nobody tells.
+    _outgoing: select.poll | None = None
     _requests = 0
     _interim = 0
     _wire_bytes = 0
@@ -54,6 +60,9 @@ class Receiving(ResponseHandler):
         if (raw := transport.get_extra_info("socket")) is not None:
             self._poll = select.poll()
             self._poll.register(raw.fileno(), select.POLLIN)
+            if transport.get_extra_info("ssl_object") is not None:
+                self._outgoing = select.poll()
+                self._outgoing.register(raw.fileno(), select.POLLOUT)
 
     def ask(self, written: bytes, limit: int, over: Callable[[Answered], None]) -> None:
         """Send a request; `over` gets the answer, with `limit` bytes of its body at the most, or aiohttp's errors.
@@ -67,11 +76,13 @@ class Receiving(ResponseHandler):
 
     @property
     def is_at_its_end(self) -> bool:
-        """True where both the answer and the request have come to their end.
+        """True where both the answer and the request have come to their end, and another request may follow.
 
         A receiver that has answered before it had read everything may not read the rest, ever.
         """
-        return self._whole and self.transport is not None and not self.transport.get_write_buffer_size()
+        if not self._whole or self.transport is None or self.transport.get_write_buffer_size() or self.should_close:
+            return False
+        return self._outgoing is None or bool(self._outgoing.poll(0))
 
     def abort(self) -> None:
         """aiohttp's interface."""
@@ -89,6 +100,10 @@ class Receiving(ResponseHandler):
             return False
         return self._requests <= 1 or self.is_silent()
 
+    def takes_another(self) -> bool:
+        """The same for one that was at its end when it was kept."""
+        return not self._spoke and self.is_connected() and self.is_silent()
+
     def is_silent(self) -> bool:
         """Whether nothing has come, neither bytes nor the end; for a connection that waits for a request."""
         return self._poll is not None and not self._poll.poll(0)
@@ -104,6 +119,7 @@ class Receiving(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """asyncio's interface."""
         if self._over is None or self._reading is not None:
+            self._spoke = self._over is None
             self._parse(data)
             return
         if self._got:

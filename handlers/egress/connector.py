@@ -20,6 +20,7 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 from aiohttp.tracing import Trace
 
+from handlers.egress import kept
 from handlers.egress.connection import KEEP_ALIVE_S, Receiving
 from handlers.egress.resolver import CheckingResolver
 from streams import metrics
@@ -59,9 +60,6 @@ ATTRIBUTES = (
     ("aiohttp", "ClientSession", "_retry_connection"),
 )
 
-#: Well below the 1,024 files that a process may often have open at most.
-MAX_IDLE = 500
-MAX_IDLE_PER_HOST = 100
 #: The whole request has one deadline, elsewhere.
 _NO_TIMEOUT = ClientTimeout(total=None, sock_connect=None)
 
@@ -121,18 +119,6 @@ class Connector(TCPConnector):
             raise OutOfReach(str(place[0]))
         return socket.socket(family, kind, protocol)
 
-    def take(self, key: ConnectionKey) -> Receiving | None:
-        """A kept connection that a request can be written to at once, in use from here on; None where there is none."""
-        self._drop_useless(key)
-        if not (waiting := self._conns.get(key)):
-            return None
-        protocol, _ = waiting.popleft()
-        if not waiting:
-            del self._conns[key]
-        self._acquired.add(protocol)
-        assert isinstance(protocol, Receiving)
-        return protocol
-
     async def dial(self, request: ClientRequest) -> Receiving:
         """A new connection for what `request` names, in use. Raises aiohttp's errors and OSError."""
         connection = await self.connect(request, [], _NO_TIMEOUT)
@@ -141,9 +127,10 @@ class Connector(TCPConnector):
         assert isinstance(protocol, Receiving)
         return protocol
 
-    def give_back(self, key: ConnectionKey, protocol: Receiving, *, keep: bool) -> None:
-        """A connection is not in use any more; to be kept where it can be, or closed."""
-        self._release(key, protocol, should_close=not keep)
+    def let_go(self, protocol: Receiving) -> None:
+        """Close a connection that is in use."""
+        self._acquired.discard(protocol)
+        protocol.abort()
 
     def _drop_useless(self, key: ConnectionKey) -> None:
         """Close kept connections until the next one can be used, or there is none."""
@@ -183,9 +170,9 @@ class Connector(TCPConnector):
             return
         super()._release(key, protocol)
         self._idle[protocol] = key
-        if len(self._conns[key]) > MAX_IDLE_PER_HOST:
+        if len(self._conns[key]) > kept.MAX_IDLE_PER_HOST:
             self._drop(self._conns[key][0][0], key)
-        if len(self._idle) > MAX_IDLE:
+        if len(self._idle) > kept.MAX_IDLE:
             self._drop(*next(iter(self._idle.items())))
 
     def _drop(self, protocol: ResponseHandler, key: ConnectionKey) -> None:

@@ -30,10 +30,12 @@ class Dispatcher:
     What an endpoint cannot take soon is put off: see `streams.core.admission`.
     """
 
-    def __init__(self, settings: EgressSettings, attempt: Attempt) -> None:
+    def __init__(self, settings: EgressSettings, attempt: Attempt, started: Callable[[], None] = lambda: None) -> None:
+        """`started` is told when some have begun, so that what they have in common is done once."""
         self._settings = settings
         self._tiers_ms = tuple(settings.tiers_ms.values())
         self._attempt = attempt
+        self._started = started
         self._queues: dict[bytes, EndpointQueue] = {}
         #: Those of them that have had batches.
         self._batched: dict[bytes, EndpointQueue] = {}
@@ -129,6 +131,7 @@ class Dispatcher:
             self._start_all(time.monotonic())
         finally:
             self._starting = False
+            self._started()
 
     def _start_all(self, now: float) -> None:
         while self._ready and self._in_flight < self._settings.in_flight:

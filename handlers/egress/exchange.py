@@ -46,7 +46,13 @@ class Exchange(Protocol):
     """Sends one request and reads the answer."""
 
     def begin(self, url: URL, request: Request, over: Over) -> Running:
-        """Send it. `over` is called later, never before this has returned. Raises ValueError: it cannot be written."""
+        """Send it, by the next `flush` at the latest. Raises ValueError: it cannot be written.
+
+        `over` is called later, never before this or `flush` has returned.
+        """
+
+    def flush(self) -> None:
+        """Send all that has been begun."""
 
     async def close(self) -> None:
         """Close every connection."""

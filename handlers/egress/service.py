@@ -40,7 +40,8 @@ async def serve(settings: EgressSettings, health: Health, stop: asyncio.Event) -
         await view.start()
         health.ready("view")
         async with Client(settings) as client:
-            dispatcher = Dispatcher(settings, Attempts(settings, client, view, keys).begin)
+            attempts = Attempts(settings, client, view, keys)
+            dispatcher = Dispatcher(settings, attempts.begin, attempts.begun)
             sweeping = asyncio.get_running_loop().create_task(dispatcher.sweep())
             group = LaneGroup(
                 settings,

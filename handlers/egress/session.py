@@ -39,6 +39,9 @@ class SessionExchange:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def flush(self) -> None:
+        """See `Exchange.flush`: a task sends by itself."""
+
     async def _run(self, url: URL, request: Request, over: Over) -> None:
         answered: Answered
         try:

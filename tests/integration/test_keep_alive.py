@@ -14,7 +14,7 @@ import pytest
 import trustme
 import uvloop
 
-from handlers.egress import connector
+from handlers.egress import connector, kept
 from handlers.egress.client import Client
 from handlers.egress.connector import Connector
 from handlers.egress.exchange import Request
@@ -231,8 +231,8 @@ async def test_a_connection_is_given_up_before_its_receiver_does(monkeypatch: py
 async def test_idle_connections_are_bounded_to_a_host_and_in_all_and_the_oldest_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connector, "MAX_IDLE_PER_HOST", 5)
-    monkeypatch.setattr(connector, "MAX_IDLE", 12)
+    monkeypatch.setattr(kept, "MAX_IDLE_PER_HOST", 5)
+    monkeypatch.setattr(kept, "MAX_IDLE", 12)
     servers = [Server() for _ in range(4)]
     async with AsyncExitStack() as stack, Client(OPEN) as client:
         for server in servers:
