@@ -17,6 +17,10 @@ from streams.core import admission
 from streams.core.breaking import Report
 
 SWEEP_S = 1.0
+#: Deliveries that could start if the process had a place for them: what it does within a second or so. Of those that
+#: wait for longer the log takes better care.
+MAX_READY = 4_000
+READY_AGE_S = 0.01
 #: How old what is shown of the queues may be.
 SHOW_S = 0.1
 
@@ -46,13 +50,23 @@ class Dispatcher:
         self._in_flight = 0
         self._queued = 0
         self._bytes = 0
+        self._behind = False
+        self._counted_at = 0.0
         self._showing = False
         self._soon = False
 
     @property
     def full(self) -> bool:
-        """True while no more data should be fed."""
-        return self._bytes >= self._settings.queue_bytes
+        """True while no more data should be fed: too much is held, or more than can be started soon."""
+        if self._bytes >= self._settings.queue_bytes:
+            return True
+        if not self._ready or self._in_flight < self._settings.in_flight or self._queued < MAX_READY:
+            return False
+        now = time.monotonic()
+        if now - self._counted_at > READY_AGE_S:
+            self._counted_at = now
+            self._behind = sum(len(queue) for _, queue in self._ready) >= MAX_READY
+        return self._behind
 
     def crowded(self, key: bytes) -> bool:
         """True while an endpoint's queue is at its bound, and a quick receiver will have emptied it in a moment.
