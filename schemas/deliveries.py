@@ -1,5 +1,7 @@
 """A delivery on the wire: the data's bytes are the value, all else is in headers, so that the data is never touched."""
 
+import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +9,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from schemas.events import SEALED_HEADER
-from schemas.model import Identifier, Record, first_line
+from schemas.model import Identifier, Record, first_line, is_identifier, trusted
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -42,6 +44,25 @@ INTEGERS = frozenset({"event_time_ms", "attempt", "due_at_ms", "order_place", "o
 _READ: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     header: (field, int if field in INTEGERS else bytes.decode) for header, field in TEXT_HEADERS
 }
+
+
+_USUAL = frozenset(
+    {
+        "delivery-id",
+        "event-id",
+        "event-type",
+        "tenant",
+        "endpoint-id",
+        "endpoint-version",
+        "event-time-ms",
+        "attempt",
+        "event-time",
+        "data-content-type",
+        "traceparent",
+        "matched",
+    }
+)
+_VERSION = re.compile("[0-9]+-[0-9]+")
 
 
 class Delivery(Record):
@@ -98,6 +119,14 @@ class Delivery(Record):
         return written
 
 
+#: Of the fields that have a default what it is.
+_UNSAID: dict[str, Any] = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in Delivery.model_fields.items()
+    if not field.is_required()
+}
+
+
 def attributes_header(attributes: Mapping[str, str]) -> tuple[str, bytes]:
     """The header that has all attributes."""
     return ("event-attributes", orjson.dumps(dict(attributes)))
@@ -105,6 +134,54 @@ def attributes_header(attributes: Mapping[str, str]) -> tuple[str, bytes]:
 
 def decode(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Delivery | str:
     """The delivery in a record, or why it cannot be read, in one line."""
+    headers = tuple(headers)
+    return _usual(value, headers) or _any(value, headers)
+
+
+def _usual(value: bytes | None, headers: Headers) -> Delivery | None:
+    """What `_any` makes of a delivery that has what nearly all have, sooner; else None."""
+    try:
+        named = dict(headers)
+        if not named.keys() <= _USUAL:
+            return None
+        tenant, endpoint_id, version = _names(named["tenant"], named["endpoint-id"], named["endpoint-version"])
+        fields = {
+            **_UNSAID,
+            "delivery_id": named["delivery-id"].decode(),
+            "event_id": named["event-id"].decode(),
+            "event_type": named["event-type"].decode(),
+            "tenant": tenant,
+            "endpoint_id": endpoint_id,
+            "endpoint_version": version,
+            "event_time_ms": int(named["event-time-ms"]),
+            "attempt": int(named["attempt"]),
+            "data": value or b"",
+        }
+        if fields["attempt"] < 1:
+            return None
+        if "event-time" in named:
+            fields["event_time"] = named["event-time"].decode()
+        if "data-content-type" in named:
+            fields["data_content_type"] = named["data-content-type"].decode()
+        if "traceparent" in named:
+            fields["traceparent"] = named["traceparent"].decode()
+        if "matched" in named:
+            fields["matched"] = named["matched"].decode()
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
+    return trusted(Delivery, fields)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _names(tenant: bytes, endpoint_id: bytes, version: bytes) -> tuple[str, str, str]:
+    """Checked. Raises ValueError where they are not what nearly all are."""
+    names = tenant.decode(), endpoint_id.decode(), version.decode()
+    if not (is_identifier(names[0]) and is_identifier(names[1]) and _VERSION.fullmatch(names[2])):
+        raise ValueError(names)
+    return names
+
+
+def _any(value: bytes | None, headers: Headers) -> Delivery | str:
     fields: dict[str, Any] = {"data": value or b""}
     try:
         for name, raw in headers:

@@ -6,8 +6,6 @@ import functools
 import logging
 import random
 
-from prometheus_client import Counter
-
 from handlers.egress.queues import EndpointQueue, Item
 from handlers.egress.view import Unknown
 from handlers.egress.work import EgressWork
@@ -22,6 +20,7 @@ from streams import metrics
 from streams.core import admission
 from streams.core.outputs import Output
 from streams.core.sealing import CannotOpen
+from streams.counting import Count
 
 logger = logging.getLogger(__name__)
 
@@ -116,5 +115,5 @@ _DELIVERED = metrics.ATTEMPTS.labels(Verdict.DELIVERED.value, "")
 
 
 @functools.cache
-def _counter(verdict: Verdict, kind: ErrorKind | None) -> Counter:
+def _counter(verdict: Verdict, kind: ErrorKind | None) -> Count:
     return metrics.ATTEMPTS.labels(verdict.value, kind.value if kind is not None else "")

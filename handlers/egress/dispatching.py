@@ -153,7 +153,7 @@ class Dispatcher:
             queue.ready = False
             if not queue.has_turn:
                 continue
-            if (pause_s := queue.rest_s(now)) > 0:
+            if queue.may_rest and (pause_s := queue.rest_s(now)) > 0:
                 queue.ready = True  # it rests, and the timer brings it back
                 queue.timer = asyncio.get_running_loop().call_later(pause_s, self._wake, key, queue)
                 continue

@@ -56,19 +56,17 @@ class Item:
     queued_at: float = 0.0
     key: bytes = b""
     opened: Delivery | None = None
+    #: Bytes that it holds, roughly.
+    size: int = 0
 
     def __post_init__(self) -> None:
         self.key = self.key or self.delivery.key
+        self.size = len(self.delivery.data) + 1_000
 
     @property
     def shown(self) -> Delivery:
         """The delivery as its receiver gets it."""
         return self.opened or self.delivery
-
-    @property
-    def size(self) -> int:
-        """Bytes that it holds, roughly."""
-        return len(self.delivery.data) + 1_000
 
 
 class EndpointQueue:
@@ -80,6 +78,8 @@ class EndpointQueue:
         self.limit = limit
         self.rate_per_s: float | None = None
         self.batch: Batch | None = None
+        #: It has a rate or batches.
+        self.may_rest = False
         self.hurry = False
         self.timer: asyncio.TimerHandle | None = None
         self.breaker = Breaker()
@@ -142,6 +142,7 @@ class EndpointQueue:
         """Its rate and its batches, as they are at an attempt."""
         self.rate_per_s = version.rate_per_s if version is not None else None
         self.batch = version.settings.batch if version is not None and version.settings is not None else None
+        self.may_rest = self.rate_per_s is not None or self.batch is not None
 
     def load(self, now: float) -> Load:
         """What admission is decided on."""
@@ -233,8 +234,6 @@ class EndpointQueue:
 
     def rest_s(self, now: float) -> float:
         """How long until the next attempt may start, by its own rate and its batches; 0.0 where it may now."""
-        if self.rate_per_s is None and self.batch is None:
-            return 0.0
         return max(self.token_in_s(now), self.closes_in_s(now))
 
     def token_in_s(self, now: float) -> float:

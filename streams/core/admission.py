@@ -1,7 +1,7 @@
 """Whether a delivery may wait in memory for its endpoint, or is put off to a retry topic."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: What cannot start within this time is deferred, so that the partition moves on.
 MAX_WAIT_MS = 8_000
@@ -29,8 +29,7 @@ def next_window(window: float, limit: int, *, failed: bool) -> float:
     return max(1.0, window / 2) if failed else min(float(limit), window + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """An endpoint as it is now.
 
     `queued`: deliveries before this one; `service_ms`: how long an attempt takes, at least as long as the oldest one in

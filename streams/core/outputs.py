@@ -15,12 +15,14 @@ _HEADER_OVERHEAD = 10
 MAX_BYTES = {topic.name: topic.max_record_bytes for topic in topics.topic_map({"1s": 1_000})}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
-    """A record to write. `topic` is without prefix; `partition` None means: where the key belongs.
+    """A record to write; nobody changes one. `topic` is without prefix, `partition` None is where the key belongs.
 
     `origin` names the record that it was made from (`topic/partition/offset`), where that is known.
     """
+
+    # Not frozen: that makes one take four times as long to be made, and there is one for each delivery and result.
 
     topic: str
     key: bytes | None
@@ -36,7 +38,7 @@ class Output:
         size = _RECORD_OVERHEAD + len(self.key or b"") + len(self.value or b"")
         for name, value in self.headers:
             size += _HEADER_OVERHEAD + (len(name) if name.isascii() else len(name.encode())) + len(value or b"")
-        object.__setattr__(self, "size", size)
+        self.size = size
 
     @property
     def fits(self) -> bool:
@@ -113,12 +115,11 @@ def bytes_of(header: tuple[str, bytes]) -> int:
 def sized(topic: str, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]], origin: str, more: int) -> Output:
     """The same as `Output(…)`, for who makes many alike: `more` is what the headers add, which is not counted again."""
     made = object.__new__(Output)
-    put = object.__setattr__
-    put(made, "topic", topic)
-    put(made, "key", key)
-    put(made, "value", value)
-    put(made, "headers", headers)
-    put(made, "partition", None)
-    put(made, "origin", origin)
-    put(made, "size", _RECORD_OVERHEAD + len(key) + len(value) + more)
+    made.topic = topic
+    made.key = key
+    made.value = value
+    made.headers = headers
+    made.partition = None
+    made.origin = origin
+    made.size = _RECORD_OVERHEAD + len(key) + len(value) + more
     return made

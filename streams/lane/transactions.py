@@ -147,12 +147,12 @@ class Transactions:
         builder, count, before = self._builder(0, room), 0, 0
         output: Output
         for output in outputs:
-            record: dict[str, Any] = {"key": output.key, "value": output.value, "headers": list(output.headers)}
-            if builder.append(count, None, **record) is None:
+            record = count, None, output.key, output.value, list(output.headers)
+            if builder.append(*record) is None:
                 made.append((bytes(builder.build()), count))
                 before += count
                 builder, count = self._builder(before, room), 0
-                builder.append(count, None, **record)
+                builder.append(count, *record[1:])
             count += 1
         return [*made, (bytes(builder.build()), count)]
 

@@ -1,7 +1,5 @@
 """A delivery waits in memory only where its turn comes soon; all else is put off, longer where its endpoint is away."""
 
-import dataclasses
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +21,13 @@ LOADS = st.builds(
 def test_a_deferral_has_its_bounds_and_an_empty_endpoint_takes_at_once(load: Load) -> None:
     assert MIN_DEFERRAL_MS <= admission.deferral_ms(load) <= MAX_DEFERRAL_MS
     assert admission.expected_wait_ms(load) >= 0
-    assert admission.may_wait(dataclasses.replace(load, queued=0))
+    assert admission.may_wait(load._replace(queued=0))
 
 
 @settings(max_examples=80)
 @given(LOADS, st.integers(0, 1_000))
 def test_a_longer_queue_never_shortens_the_wait(load: Load, more: int) -> None:
-    longer = dataclasses.replace(load, queued=load.queued + more)
+    longer = load._replace(queued=load.queued + more)
     assert admission.expected_wait_ms(longer) >= admission.expected_wait_ms(load)
     assert admission.deferral_ms(longer) >= admission.deferral_ms(load)
     assert admission.may_wait(load) or not admission.may_wait(longer)
@@ -38,7 +36,7 @@ def test_a_longer_queue_never_shortens_the_wait(load: Load, more: int) -> None:
 @settings(max_examples=80)
 @given(LOADS, st.floats(0, 10**9))
 def test_a_longer_absence_never_shortens_the_deferral(load: Load, more_ms: float) -> None:
-    worse = dataclasses.replace(load, away_ms=load.away_ms + more_ms)
+    worse = load._replace(away_ms=load.away_ms + more_ms)
     assert admission.deferral_ms(worse) >= admission.deferral_ms(load)
 
 
@@ -69,7 +67,7 @@ def test_what_waits_for_an_endpoint_that_is_away_is_looked_at_a_few_times_and_no
 @settings(max_examples=60)
 @given(LOADS)
 def test_a_rate_never_shortens_the_wait(load: Load) -> None:
-    free = dataclasses.replace(load, rate_per_s=None)
+    free = load._replace(rate_per_s=None)
     assert admission.expected_wait_ms(load) >= admission.expected_wait_ms(free)
 
 
