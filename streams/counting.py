@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -39,12 +39,12 @@ class Counts(Collector):
         """One more of the one without labels."""
         self._counts[()].value += 1
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> list[Metric]:
         """prometheus_client's interface."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, count in self._counts.items():
             family.add_metric(values, count.value)
-        yield family
+        return [family]
 
 
 class Spread(Collector):
@@ -61,10 +61,10 @@ class Spread(Collector):
         self._counts[bisect_left(self._buckets, value)] += 1
         self._sum += value
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> list[Metric]:
         """prometheus_client's interface."""
         rows, total = [], 0
         for bound, count in zip([*map(str, map(float, self._buckets)), "+Inf"], self._counts, strict=True):
             total += count
             rows.append((bound, float(total)))
-        yield HistogramMetricFamily(self._name, self._documentation, buckets=rows, sum_value=self._sum)
+        return [HistogramMetricFamily(self._name, self._documentation, buckets=rows, sum_value=self._sum)]

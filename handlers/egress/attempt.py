@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from handlers.egress import closing, plans
-from handlers.egress.client import Answer, Client
+from handlers.egress.client import Client, outcome_of
 from handlers.egress.closing import Closing
+from handlers.egress.connection import Answered
 from handlers.egress.elaborate import Elaborate
 from handlers.egress.exchange import Request
 from handlers.egress.plans import Plan
@@ -49,10 +51,10 @@ class Attempts:
         assert isinstance(work, EgressWork)
         work.begin(len(items))
         if len(items) == 1 and (plan := self._plan(items[0], queue)) is not None:
-            attempted_at_ms = clock.now_ms()
-            sending = _request(items[0].delivery, plan, attempted_at_ms)
+            now_ms = clock.now_ms()
+            sending = _request(items[0].delivery, plan, now_ms)
             if sending is not None:
-                self._post(items[0], work, queue, plan, attempted_at_ms, sending, over)
+                self._client.begin(sending, Plain(items[0], work, queue, plan, now_ms, self._closing, over).came)
                 return
         task = asyncio.get_running_loop().create_task(self._take_on(items, work, queue, over))
         self._tasks.add(task)
@@ -80,31 +82,6 @@ class Attempts:
             return None
         return None
 
-    def _post(
-        self,
-        item: Item,
-        work: EgressWork,
-        queue: EndpointQueue,
-        plan: Plan,
-        attempted_at_ms: int,
-        sending: Request,
-        over: Over,
-    ) -> None:
-        def answered(answer: Answer | Exception) -> None:
-            report: Report | None = None
-            try:
-                if isinstance(answer, Exception):
-                    raise answer
-                outcome = answer.outcome
-                self._closing.settle(item, work, queue, plan.version, plan.settings, outcome, attempted_at_ms)
-                report = outcome.report
-            except Exception as problem:
-                closing.fault([item], work, problem)
-            work.end(1)
-            over(report)
-
-        self._client.begin(sending, answered)
-
     async def _take_on(self, items: list[Item], work: EgressWork, queue: EndpointQueue, over: Over) -> None:
         left = list(items)
         report: Report | None = None
@@ -115,6 +92,46 @@ class Attempts:
         finally:
             work.end(len(items))
             over(report)
+
+
+class Plain:
+    """An attempt that is one request, under way."""
+
+    __slots__ = ("_began_ms", "_began_s", "_closing", "_item", "_over", "_plan", "_queue", "_work")
+
+    def __init__(
+        self,
+        item: Item,
+        work: EgressWork,
+        queue: EndpointQueue,
+        plan: Plan,
+        began_ms: int,
+        closing: Closing,
+        over: Over,
+    ) -> None:
+        self._item = item
+        self._work = work
+        self._queue = queue
+        self._plan = plan
+        self._began_ms = began_ms
+        self._began_s = time.monotonic()
+        self._closing = closing
+        self._over = over
+
+    def came(self, came: Answered) -> None:
+        """Close it with what came."""
+        report: Report | None = None
+        plan = self._plan
+        try:
+            outcome = outcome_of(came, self._began_s)
+            self._closing.settle(
+                self._item, self._work, self._queue, plan.version, plan.settings, outcome, self._began_ms
+            )
+            report = outcome.report
+        except Exception as problem:
+            closing.fault([self._item], self._work, problem)
+        self._work.end(1)
+        self._over(report)
 
 
 def _request(delivery: Delivery, plan: Plan, now_ms: int) -> Request | None:

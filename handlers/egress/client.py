@@ -18,7 +18,7 @@ from yarl import URL
 from handlers.egress.connection import Answered
 from handlers.egress.connector import Connector, OutOfReach
 from handlers.egress.direct import DirectExchange
-from handlers.egress.exchange import Exchange, Request, Running
+from handlers.egress.exchange import Exchange, Over, Request, Running
 from handlers.egress.resolver import Blocked
 from handlers.egress.session import SessionExchange
 from handlers.wire import outcome
@@ -85,18 +85,13 @@ class Client:
         if self._exchange is not None:
             await self._exchange.close()
 
-    def begin(self, request: Request, over: Callable[[Answer | Exception], None]) -> Running | None:
-        """Send it, by the next `flush` at the latest.
-
-        `over` is told the answer, or what is not the receiver's fault, after this has returned.
-        """
+    def begin(self, request: Request, over: Over) -> Running | None:
+        """Send it, by the next `flush` at the latest; `over` is told what came, after this has returned."""
         assert self._exchange is not None
-        started = time.monotonic()
         try:
-            url = self._checked(request.url)
-            return self._exchange.begin(url, request, functools.partial(_tell, over, started))
+            return self._exchange.begin(self._checked(request.url), request, over)
         except Exception as problem:
-            asyncio.get_running_loop().call_soon(_tell, over, started, problem)
+            asyncio.get_running_loop().call_soon(over, problem)
             return None
 
     def flush(self) -> None:
@@ -106,22 +101,22 @@ class Client:
 
     async def send(self, request: Request) -> Answer:
         """The answer. Raises only what is not the receiver's fault."""
-        ended: asyncio.Future[Answer | Exception] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        began_s = time.monotonic()
 
-        def tell(answer: Answer | Exception) -> None:
+        def tell(came: Answered) -> None:
             if not ended.done():
-                ended.set_result(answer)
+                ended.set_result(came)
 
         running = self.begin(request, tell)
         self.flush()
         try:
-            told = await ended
+            came = await ended
         finally:
             if running is not None and not ended.done():
                 running.cancel()
-        if isinstance(told, Exception):
-            raise told
-        return told
+        classified = outcome_of(came, began_s)
+        return Answer(classified) if isinstance(came, Exception) else Answer(classified, came[1], came[2])
 
     def _check(self, text: str) -> URL:
         """The URL, parsed. Raises `Blocked`: aiohttp dials a literal address without asking the resolver."""
@@ -130,17 +125,17 @@ class Client:
         return URL(text)
 
 
-def _tell(over: Callable[[Answer | Exception], None], started: float, came: Answered) -> None:
-    """Say what came, as an answer; what is not the receiver's fault as it is."""
-    latency_ms = int((time.monotonic() - started) * 1000)
+def outcome_of(came: Answered, began_s: float) -> Outcome:
+    """What came of a request that began at a monotonic time. Raises what is not the receiver's fault."""
+    latency_ms = int((time.monotonic() - began_s) * 1000)
     if isinstance(came, Exception):
         kind = kind_of(came)
-        over(came if kind is None else Answer(outcome.classify_failure(kind, latency_ms=latency_ms)))
-        return
+        if kind is None:
+            raise came
+        return outcome.classify_failure(kind, latency_ms=latency_ms)
     status, headers, body = came
     now_ms = clock.now_ms() if "retry-after" in headers else 0
-    classified = outcome.classify_response(status, headers, body, latency_ms=latency_ms, now_ms=now_ms)
-    over(Answer(classified, headers, body))
+    return outcome.classify_response(status, headers, body, latency_ms=latency_ms, now_ms=now_ms)
 
 
 def kind_of(problem: BaseException) -> ErrorKind | None:
