@@ -20,6 +20,10 @@ class Clock:
         """Kafka's time, ms since 1970."""
         return int(steady_ms + self._offset_ms)
 
+    def left_ms(self, kafka_ms: int, steady_ms: float) -> float:
+        """How long until it is so late at Kafka, with its fraction; less than 0 where it has been."""
+        return kafka_ms - steady_ms - self._offset_ms
+
     def appended(self, kafka_ms: int, after_ms: float, before_ms: float) -> float:
         """Kafka stamped a record with `kafka_ms` between two moments of the steady clock. The correction in ms."""
         return self._bound(kafka_ms - before_ms, kafka_ms - after_ms)

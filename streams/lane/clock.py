@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 #: Kafka stamped the record itself; any other time is its producer's word.
 LOG_APPEND_TIME = 1
+LAST_MS = 1.0
 
 
 def steady_ms() -> float:
@@ -26,6 +28,21 @@ _clock = Clock(steady_ms(), time.time() * 1000)
 def now_ms() -> int:
     """Kafka's time, ms since 1970."""
     return _clock.at(steady_ms())
+
+
+async def reach(kafka_ms: int, at_most_ms: float) -> None:
+    """Return when it is so late at Kafka, or after so long.
+
+    Loops' timers count in milliseconds, which is more than most of this takes: the last of them is waited for in turns
+    of the loop.
+    """
+    until_ms = steady_ms() + at_most_ms
+    while True:
+        at_ms = steady_ms()
+        left_ms = min(_clock.left_ms(kafka_ms, at_ms), until_ms - at_ms)
+        if left_ms <= 0:
+            return
+        await asyncio.sleep((left_ms - LAST_MS) / 1_000 if left_ms > 2 * LAST_MS else 0)
 
 
 def appended(kafka_ms: int, timestamp_type: int | None, began_ms: float) -> None:

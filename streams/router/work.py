@@ -238,9 +238,7 @@ class RouterWork:
         by more than the longest wait leave just this undecided: see docs/adr/0007.
         """
         with metrics.BARRIER_S.time():
-            left_ms = time_ms + 1 - clock.now_ms()
-            if left_ms > 0:
-                await asyncio.sleep(min(left_ms, MAX_CLOCK_WAIT_MS) / 1000)
+            await clock.reach(time_ms + 1, MAX_CLOCK_WAIT_MS)
             applied = self.applied
             end = await self._log.high_watermark(self.changes)
             if end < applied:

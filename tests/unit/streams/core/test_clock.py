@@ -43,6 +43,18 @@ def test_a_record_from_the_future_shows_that_the_clock_is_behind() -> None:
     assert clock.seen(9 * HOUR_MS, 5) == 0  # an old record shows nothing
 
 
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_what_is_left_until_a_time_is_over_when_the_clock_shows_it(
+    steady_ms: int, correction_ms: int, ahead: int
+) -> None:
+    clock = Clock(0, 10 * HOUR_MS)
+    clock.seen(10 * HOUR_MS + correction_ms, 0)
+    wanted = clock.at(steady_ms) + ahead
+    left_ms = clock.left_ms(wanted, steady_ms)
+    assert clock.at(steady_ms + left_ms) == wanted
+    assert clock.at(steady_ms + left_ms - 0.5) < wanted
+
+
 @given(
     st.integers(-HOUR_MS, HOUR_MS),
     st.lists(st.tuples(st.floats(0, 1_000), st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=30),
