@@ -181,7 +181,8 @@ class Dispatcher:
             for key, queue in list(self._queues.items()):
                 batch_ms = queue.batch.max_wait_ms if queue.batch is not None else 0
                 latest = now - (admission.MAX_WAIT_MS + batch_ms) / 1_000
-                self._put_off(queue, now, "wait", before=latest)
+                if any(line[0].queued_at < latest for line in (queue.first, queue.again) if line):
+                    self._put_off(queue, now, "wait", before=latest)
                 if not len(queue) and not queue.in_flight and queue.may_be_forgotten(now):
                     del self._queues[key]
                     self._batched.pop(key, None)

@@ -190,9 +190,10 @@ class EgressWork:
 
         One that the lane no longer holds belongs to somebody else by now.
         """
-        if self._held.get((item.place, item.offset)) is not item:
+        place = item.place, item.offset
+        if self._held.get(place) is not item:
             return
-        del self._held[item.place, item.offset]
+        del self._held[place]
         self._posted += posted
         if self._posted >= MAX_UNCOMMITTED // 2:  # the other half is for what ends while this is written
             self.hurry()
