@@ -140,3 +140,50 @@ async def test_a_lane_that_may_not_start_is_asked_again_when_it_says_so_and_hold
     dispatcher.pump()
     assert started[-1] == 1
     await asyncio.sleep(0)
+
+
+async def test_no_more_is_read_than_can_be_started_soon_and_what_cannot_start_anyway_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, owner, under_way = Clock(monkeypatch), Owner(), list[Over]()
+
+    def begins(items: list[Item], queue: EndpointQueue, over: Over) -> None:
+        under_way.append(over)
+
+    dispatcher = Dispatcher(EgressSettings(in_flight=4, endpoint_in_flight=2, endpoint_queue=100_000), begins)
+    for number in range(dispatching.MAX_READY):
+        dispatcher.offer(b"t/one", item(owner, number), None)
+    clock.now += 1.0
+    assert not dispatcher.full  # the process has places, and this endpoint has all of its own
+    for number in range(dispatching.MAX_READY + 10):
+        dispatcher.offer(b"t/%d" % (number % 5), item(owner, number), None)
+    clock.now += 1.0
+    assert dispatcher.full
+    for over in under_way:
+        over(Report(Ending.ACCEPTED))
+    dispatcher.forget(owner)
+    clock.now += 1.0
+    assert not dispatcher.full
+
+
+async def test_what_has_begun_together_is_told_once() -> None:
+    told: list[int] = []
+    begun: list[int] = []
+
+    def begins(items: list[Item], queue: EndpointQueue, over: Over) -> None:
+        begun.extend(one.offset for one in items)
+        asyncio.get_running_loop().call_soon(over, Report(Ending.ACCEPTED))
+
+    dispatcher = Dispatcher(EgressSettings(endpoint_in_flight=10), begins, lambda: told.append(len(begun)))
+    for number in range(5):
+        dispatcher.offer(b"t/%d" % number, item(Owner(), number), None)
+    for number in range(5, 10):
+        dispatcher.offer(b"t/%d" % (number % 5), item(Owner(), number), None)
+    before = len(told)
+    assert told[-1] == len(begun)
+    for number in range(10, 40):
+        dispatcher.offer(b"t/%d" % (number % 5), item(Owner(), number), None)
+    while len(begun) < 40:
+        await asyncio.sleep(0)
+    assert told[-1] == 40
+    assert len(told) > before
