@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -38,6 +39,9 @@ class Transactor:
         self._group = group
         self._writer: Writer | None = None
         self._limits: Mapping[str, int] = {}
+        #: What every topic takes.
+        self._least = 0
+        self._place = functools.cache(lambda topic, number: TopicPartition(settings.topic(topic), number))
 
     async def open(self, limits: Mapping[str, int] | None = None) -> None:
         """Fence every earlier holder; when this returns, their last transaction is over. Raises `Broken`.
@@ -45,6 +49,7 @@ class Transactor:
         `limits`: the largest record of each topic without prefix; what is larger is written to `rejected` instead.
         """
         self._limits = limits or {}
+        self._least = min(self._limits.values(), default=0)
         await self.close()
         try:
             await within(OPEN_TIMEOUT_S, self._open())
@@ -114,8 +119,8 @@ class Transactor:
         indexes: defaultdict[TopicPartition, list[int]] = defaultdict(list)
         places: defaultdict[TopicPartition, list[Output]] = defaultdict(list)
         for index, given in enumerate(batch.outputs):
-            output = fitted(given, self._limits)
-            place = TopicPartition(self._settings.topic(output.topic), output.place(self._settings.partitions))
+            output = given if given.size <= self._least else fitted(given, self._limits)
+            place = self._place(output.topic, output.place(self._settings.partitions))
             indexes[place].append(index)
             places[place].append(output)
         began_ms = clock.steady_ms()
