@@ -1,7 +1,7 @@
 """Requests over aiohttp's own connections, with the request written here and plain answers read here.
 
-aiohttp's request path makes up most of what a POST costs (docs/benchmark.md); its pool, its handshakes and its parser
-of what is not plain do not.
+aiohttp's request path makes up most of what a POST costs (docs/benchmark.md); its handshakes and its parser of what is
+not plain do not.
 """
 
 from __future__ import annotations
