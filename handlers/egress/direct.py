@@ -143,11 +143,14 @@ class Sent:
         """Write it, now or when there is a connection."""
         if self._over is None:
             return
-        protocol = self._exchange.kept.take(self._target.line)
-        if protocol is not None:
-            self._ask(protocol)
-        else:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        try:
+            protocol = self._exchange.kept.take(self._target.line)
+            if protocol is not None:
+                self._ask(protocol)
+            else:
+                self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        except Exception as problem:  # the others go nevertheless
+            self._answer(problem)
 
     def cancel(self) -> None:
         """See `Running.cancel`."""
