@@ -17,6 +17,9 @@ from streams.router.keeper import Keeper
 
 logger = logging.getLogger(__name__)
 
+#: What waits for its commit: with more no further changes are taken.
+MAX_MADE = 10_000
+MAX_MADE_BYTES = 8 * 1_048_576
 FAULT = "a fault of Hookfold's own; its log says more"
 
 
@@ -29,15 +32,22 @@ class Folding:
     def __init__(self, settings: RouterSettings, keeper: Keeper) -> None:
         self.made: list[Output] = []
         self.max_bytes = outputs.MAX_BYTES[topics.ENDPOINTS]
+        self._made_bytes = 0
         self._settings = settings
         self._keeper = keeper
         self._limits = Limits(
             settings.allow_http, settings.allowed_networks, settings.default_verification, Keyring(settings.keys)
         )
 
+    @property
+    def full(self) -> bool:
+        """True while there are as many outputs as one transaction should have."""
+        return len(self.made) >= MAX_MADE or self._made_bytes >= MAX_MADE_BYTES
+
     def take(self) -> None:
         """The outputs have been taken, or are void."""
         self.made = []
+        self._made_bytes = 0
 
     def apply(self, source: Source, pending_since_ms: int) -> None:
         """Fold one change into the keeper. `pending_since_ms`: the time of the oldest event to be judged; 0: none."""
@@ -48,7 +58,7 @@ class Folding:
             made = outputs.rejected(source, FAULT)
         metrics.CHANGES.labels("applied" if made is None else made.topic).inc()
         if made is not None:
-            self.made.append(made)
+            self._add(made)
 
     def _fold(self, source: Source, pending_since_ms: int) -> Output | None:
         moved = judging.misplaced(source, topics.SUBSCRIPTIONS, self._settings.partitions)
@@ -86,7 +96,11 @@ class Folding:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
         self._keeper.change(after, record.value)
         if after.current.offset == source.offset and (handshake := verification.begun(after)) is not None:
-            self.made.append(handshake)
+            self._add(handshake)
         if (notice := notices.of_change(before, after, source.offset)) is not None:
-            self.made.append(notice)
+            self._add(notice)
         return None
+
+    def _add(self, output: Output) -> None:
+        self.made.append(output)
+        self._made_bytes += output.size

@@ -8,23 +8,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams import metrics
-from streams.core import judging, outputs, reading
-from streams.core.dedupe import SeenIds
-from streams.core.outputs import Output, Source
-from streams.core.plans import Plans
-from streams.core.reading import Unreadable
-from streams.erasure.view import DataKeys, Locked, NotReady
+from streams.core.outputs import Output
+from streams.erasure.view import DataKeys, Locked
 from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
 from streams.router.feed import EventFeed, Span
-from streams.router.folding import FAULT, Folding
+from streams.router.folding import Folding
+from streams.router.judge import Judge
 from streams.router.keeper import Keeper
 from streams.router.opening import Opening
 from streams.router.rebuild import Rebuild
@@ -36,14 +33,7 @@ MAX_EVENTS = 2_000
 #: How far behind Kafka's clock we may believe it to be for an event's millisecond to be waited for.
 MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
-MAX_OUTPUTS = 10_000
-MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
-#: All else of the process waits meanwhile.
-MAX_JUDGING_S = 0.2
-#: Endpoints made ready for events, in all partitions of a process that has all of them.
-MAX_PLANS = 40_000
-MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +73,7 @@ class RouterWork:
         self._log = log
         self._opening = Opening(settings, keys)
         self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
-        self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
-        self._plans = Plans(MAX_PLANS // settings.partitions)
-        self._pending_since_ms = 0
+        self._judge = Judge(settings, log, self.keeper, self._opening)
         self._swept = 0.0
         self._sweeping = False
         self._applied_moved = asyncio.Event()
@@ -100,8 +88,8 @@ class RouterWork:
         self._swept = 0.0
         self._folding.max_bytes = (await self._log.limits()).get(topics.ENDPOINTS, self._folding.max_bytes)
         await self._find_pending()
-        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending_since_ms)
-        await self._remember_ids()
+        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._judge.pending_since_ms)
+        await self._judge.begin(self.events, committed[self.events])
         self.feed_of_events.reset(self.committed_events)
         self._replays.reset()
         if self._replays.pending:
@@ -112,7 +100,7 @@ class RouterWork:
         """See `Work.feed`: changes. Events come through `hint`."""
         for record in records:
             if record.offset >= self.applied:
-                self._folding.apply(source_of(record), self._pending_since_ms)
+                self._folding.apply(source_of(record), self._judge.pending_since_ms)
 
     def passed(self, partition: TopicPartition, position: int) -> None:
         """See `Work.passed`."""
@@ -145,25 +133,12 @@ class RouterWork:
             self.feed_of_events.give_back(events)  # the changes before them are more than one transaction should have
             events = []
         await self._opening.prepare(events)
-        made: list[Output] = []
-        size, until = 0, time.monotonic() + MAX_JUDGING_S
-        for place, event in enumerate(events):
-            if len(made) >= MAX_OUTPUTS or size >= MAX_OUTPUT_BYTES or (place and time.monotonic() > until):
-                self.feed_of_events.give_back(events[place:])
-                break
-            try:
-                judged = self._judge(event)
-            except NotReady as problem:
-                self.feed_of_events.give_back(events[place:])
-                self._moved += isinstance(problem, Locked)  # it waits for another ring, which no restart brings
-                self.notify()
-                break
-            except Exception:  # one record must not stop its partition for ever
-                logger.exception("event.faulted origin=%s", event.origin)
-                judged = [outputs.rejected(event, FAULT)]
-            made += judged
-            size += sum(output.size for output in judged)
-            self._pending_since_ms = event.at_ms
+        judged = self._judge.judge(events)
+        self.feed_of_events.give_back(list(judged.left))
+        if judged.waits is not None:
+            self._moved += isinstance(judged.waits, Locked)  # it waits for another ring, which no restart brings
+            self.notify()
+        made = judged.outputs
         next_event, applied = self.feed_of_events.next, self.applied
         made += self._folding.made
         made += self._replays.take()
@@ -178,7 +153,7 @@ class RouterWork:
         self._sweeping = False
         made += self._records(written)
         commits = {
-            self.events: OffsetAndMetadata(next_event, ""),
+            self.events: self._judge.commit(next_event),
             self.changes: self._rebuild.commit(applied, len(written)),
         }
         return Batch(made, commits, token=Snapshot(written))
@@ -229,7 +204,7 @@ class RouterWork:
     @property
     def _full(self) -> bool:
         """True while changes have led to as much as one transaction should have."""
-        return self.keeper.full or len(self._folding.made) >= MAX_OUTPUTS
+        return self.keeper.full or self._folding.full
 
     async def _reach(self, time_ms: int) -> bool:
         """Wait until every change up to `time_ms` is applied; False when the lane is to stop, or to commit, first.
@@ -253,22 +228,6 @@ class RouterWork:
     def _records(self, written: Mapping[bytes, bytes | None]) -> list[Output]:
         return [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
 
-    def _judge(self, source: Source) -> Sequence[Output]:
-        moved = judging.misplaced(source, topics.EVENTS, self._settings.partitions)
-        if moved is not None:
-            metrics.EVENTS.labels("moved" if moved.topic == topics.EVENTS else "rejected").inc()
-            return [moved]
-        event = self._opening.read(source)
-        if isinstance(event, Unreadable):
-            metrics.EVENTS.labels("rejected").inc()
-            return [outputs.rejected(source, event.reason)]
-        if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms, source.offset):
-            metrics.EVENTS.labels("repeated").inc()
-            return []
-        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type), self._plans)
-        (MATCHED if judged.outputs else UNMATCHED).inc()
-        return judged.outputs
-
     async def _look_after(self) -> None:
         """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""
         now = time.monotonic()
@@ -276,24 +235,7 @@ class RouterWork:
             self._swept, self._sweeping = now, True
             await self._rebuild.check()
 
-    async def _remember_ids(self) -> None:
-        """Rebuild the window of event ids from the log."""
-        self._seen = SeenIds(self._settings.dedupe_window_ms, self._settings.dedupe_events)
-        if not self._settings.dedupe_window_ms or not self._settings.dedupe_events:
-            return
-        # Events that wait are judged by the window before them, not before now.
-        since_ms = (self._pending_since_ms or clock.now_ms()) - self._settings.dedupe_window_ms
-        start = await self._log.offset_at(self.events, since_ms)
-        start = self.committed_events if start is None else min(start, self.committed_events)
-        start = max(start, self.committed_events - self._settings.dedupe_events)
-        end = self.committed_events
-        async for records in self._log.read(self.events, start, end):
-            for record in records:
-                event = reading.read_record(source_of(record), self._settings.max_event_bytes)
-                if not isinstance(event, Unreadable) and event.given_id:
-                    self._seen.seen(event.tenant, event.event_id, record.timestamp, record.offset)
-
     async def _find_pending(self) -> None:
         """The time of the first event that is not judged yet; 0 where there is none."""
         start, end = self.committed_events, (await self._log.stable_ends([self.events]))[self.events]
-        self._pending_since_ms = (await self._log.time_of(self.events, start, end) if end > start else None) or 0
+        self._judge.pending_since_ms = (await self._log.time_of(self.events, start, end) if end > start else None) or 0
