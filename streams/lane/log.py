@@ -15,7 +15,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
 from streams import provisioning
-from streams.lane import connections, offset_fetch
+from streams.lane import clock, connections, offset_fetch
 from streams.lane.bounded import Joined, within
 from streams.lane.ends import REQUEST_TIMEOUT_S, Ends
 from streams.lane.health import Health
@@ -184,10 +184,14 @@ class Log:
         return None if found is None else int(found.offset)
 
     async def time_of(self, partition: TopicPartition, start: int, end: int) -> int | None:
-        """The time of the first record with `start <= offset < end`, ms since 1970; None where there is none."""
+        """When Kafka took the first record with `start <= offset < end`, ms since 1970.
+
+        None where there is no record, or where its time is its producer's word.
+        """
         async with contextlib.aclosing(self.read(partition, start, end, at_most=1)) as lists:
             async for records in lists:
-                return int(records[0].timestamp)
+                stamped = records[0].timestamp_type == clock.LOG_APPEND_TIME
+                return int(records[0].timestamp) if stamped else None
         return None
 
     async def high_watermark(self, partition: TopicPartition) -> int:

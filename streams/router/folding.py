@@ -26,11 +26,13 @@ FAULT = "a fault of Hookfold's own; its log says more"
 class Folding:
     """The changes of one partition, on their way into its keeper.
 
-    `made`: outputs that are not committed yet; `max_bytes`: the largest record that `endpoints` takes.
+    `made`: outputs that are not committed yet; `max_bytes`: the largest record that `endpoints` takes; `crowded`: an
+    endpoint has more history than it should, for events that may still have to be judged.
     """
 
     def __init__(self, settings: RouterSettings, keeper: Keeper) -> None:
         self.made: list[Output] = []
+        self.crowded = False
         self.max_bytes = outputs.MAX_BYTES[topics.ENDPOINTS]
         self._made_bytes = 0
         self._settings = settings
@@ -50,7 +52,7 @@ class Folding:
         self._made_bytes = 0
 
     def apply(self, source: Source, pending_since_ms: int) -> None:
-        """Fold one change into the keeper. `pending_since_ms`: the time of the oldest event to be judged; 0: none."""
+        """Fold one change into the keeper. `pending_since_ms`: no event to be judged has an earlier time."""
         try:
             made = self._fold(source, pending_since_ms)
         except Exception:  # one record must not stop its partition for ever
@@ -89,9 +91,14 @@ class Folding:
         if after is before:
             return None
         # Events may be older than this change: their versions stay.
-        needed_ms = min([source.at_ms, pending_since_ms or source.at_ms, *(one.since_ms for one in after.catch_ups)])
+        needed_ms = min([source.at_ms, pending_since_ms, *(one.since_ms for one in after.catch_ups)])
         after = versions.prune(after, needed_ms - self._settings.history_ms, needed_ms)
-        record = Output(topics.ENDPOINTS, f"{tenant}/{change.endpoint_id}".encode(), after.encode())
+        key = f"{tenant}/{change.endpoint_id}".encode()
+        record = Output(topics.ENDPOINTS, key, after.encode())
+        self.crowded |= len(after.history) > versions.MAX_HISTORY or record.size > self.max_bytes // 2
+        if record.size > self.max_bytes:  # what nobody waits for gives way
+            after = versions.prune(after, needed_ms, needed_ms)
+            record = Output(topics.ENDPOINTS, key, after.encode())
         if record.size > self.max_bytes:
             return outputs.rejected(source, f"the endpoint would have {record.size} bytes, more than its topic takes")
         self._keeper.change(after, record.value)

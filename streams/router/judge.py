@@ -25,6 +25,7 @@ from streams.lane.sources import source_of
 from streams.router.folding import FAULT
 from streams.router.keeper import Keeper
 from streams.router.opening import Opening
+from streams.router.pending import Pending
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +49,14 @@ class Judgement:
 
 
 class Judge:
-    """Of one lane. `pending_since_ms`: the time of the last event that it judged, or of the first that it will."""
+    """Of one lane. It tells `pending` how far it is."""
 
-    def __init__(self, settings: RouterSettings, log: Log, keeper: Keeper, opening: Opening) -> None:
-        self.pending_since_ms = 0
+    def __init__(self, settings: RouterSettings, log: Log, keeper: Keeper, opening: Opening, pending: Pending) -> None:
         self._settings = settings
         self._log = log
         self._keeper = keeper
         self._opening = opening
+        self._pending = pending
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._plans = Plans(MAX_PLANS // settings.partitions)
         #: Of the event that is judged next, where it is begun.
@@ -69,7 +70,7 @@ class Judge:
         if not self._settings.dedupe_window_ms or not self._settings.dedupe_events:
             return
         # Events that wait are judged by the window before them, not before now.
-        since_ms = (self.pending_since_ms or clock.now_ms()) - self._settings.dedupe_window_ms
+        since_ms = (self._pending.first_ms or clock.now_ms()) - self._settings.dedupe_window_ms
         found = await self._log.offset_at(place, since_ms)
         start = offset if found is None else min(found, offset)
         start = max(start, offset - self._settings.dedupe_events)
@@ -96,7 +97,7 @@ class Judge:
                 judged = [outputs.rejected(event, FAULT)]
             made += judged
             size += sum(output.size for output in judged)
-            self.pending_since_ms = event.at_ms
+            self._pending.judged(event.at_ms)
             if to is not None:
                 self._part = Part(event.offset, event.at_ms, to)
                 return Judgement(made, events[place:])

@@ -24,6 +24,7 @@ from streams.router.folding import Folding
 from streams.router.judge import Judge
 from streams.router.keeper import Keeper
 from streams.router.opening import Opening
+from streams.router.pending import Pending
 from streams.router.rebuild import Rebuild
 from streams.router.replays import Replays
 
@@ -73,9 +74,11 @@ class RouterWork:
         self._log = log
         self._opening = Opening(settings, keys)
         self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
-        self._judge = Judge(settings, log, self.keeper, self._opening)
+        self._pending = Pending(log, self.events, self.changes)
+        self._judge = Judge(settings, log, self.keeper, self._opening, self._pending)
         self._swept = 0.0
-        self._sweeping = False
+        #: Who is gone since before then is swept out of the topic.
+        self._sweeping_ms: int | None = None
         self._applied_moved = asyncio.Event()
         self._stopping = False
         self._moved = 0
@@ -87,8 +90,8 @@ class RouterWork:
         self._folding.take()
         self._swept = 0.0
         self._folding.max_bytes = (await self._log.limits()).get(topics.ENDPOINTS, self._folding.max_bytes)
-        await self._find_pending()
-        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._judge.pending_since_ms)
+        await self._pending.find(self.committed_events, self.applied)
+        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending.since_ms)
         await self._judge.begin(self.events, committed[self.events])
         self.feed_of_events.reset(self.committed_events)
         self._replays.reset()
@@ -100,7 +103,8 @@ class RouterWork:
         """See `Work.feed`: changes. Events come through `hint`."""
         for record in records:
             if record.offset >= self.applied:
-                self._folding.apply(source_of(record), self._judge.pending_since_ms)
+                self._folding.apply(source_of(record), self._pending.since_ms)
+                self._pending.changed(record)
 
     def passed(self, partition: TopicPartition, position: int) -> None:
         """See `Work.passed`."""
@@ -144,13 +148,12 @@ class RouterWork:
         made += self._replays.take()
         self._replays.work(self.notify)
         written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
-        if self._sweeping:
-            horizon_ms = clock.now_ms() - self._settings.history_ms
-            written |= dict.fromkeys(self.keeper.gone_before(horizon_ms), None)
+        if self._sweeping_ms is not None:
+            written |= dict.fromkeys(self.keeper.gone_before(self._sweeping_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
             return None
         self._folding.take()
-        self._sweeping = False
+        self._sweeping_ms = None
         made += self._records(written)
         commits = {
             self.events: self._judge.commit(next_event),
@@ -204,7 +207,7 @@ class RouterWork:
     @property
     def _full(self) -> bool:
         """True while changes have led to as much as one transaction should have."""
-        return self.keeper.full or self._folding.full
+        return self.keeper.full or self._folding.full or self._folding.crowded
 
     async def _reach(self, time_ms: int) -> bool:
         """Wait until every change up to `time_ms` is applied; False when the lane is to stop, or to commit, first.
@@ -229,13 +232,18 @@ class RouterWork:
         return [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
 
     async def _look_after(self) -> None:
-        """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""
-        now = time.monotonic()
-        if now - self._swept >= SWEEP_INTERVAL_S:
-            self._swept, self._sweeping = now, True
-            await self._rebuild.check()
+        """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it.
 
-    async def _find_pending(self) -> None:
-        """The time of the first event that is not judged yet; 0 where there is none."""
-        start, end = self.committed_events, (await self._log.stable_ends([self.events]))[self.events]
-        self._judge.pending_since_ms = (await self._log.time_of(self.events, start, end) if end > start else None) or 0
+        Then, and where history takes much room, it is seen how much of it is still needed.
+        """
+        now = time.monotonic()
+        due = now - self._swept >= SWEEP_INTERVAL_S
+        if not due and not self._folding.crowded:
+            return
+        self._folding.crowded = False
+        now_ms = clock.now_ms()
+        none_waits = await self._pending.look(self.feed_of_events.next)
+        if due:
+            await self._rebuild.check()
+            needed_ms = now_ms if none_waits else min(now_ms, self._pending.since_ms)
+            self._swept, self._sweeping_ms = now, needed_ms - self._settings.history_ms
