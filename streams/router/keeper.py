@@ -89,6 +89,8 @@ class Keeper:
                 self._catching.pop(key, None)
         self._forget_changes()
         end = (await log.stable_ends([self._place]))[self._place]
+        if end < self._position:
+            self.reset()
         async for records in log.read(self._place, self._position, end):
             for record in records:
                 self._put(record.key or b"", record.value)

@@ -73,7 +73,7 @@ class RouterWork:
         self._rebuild = Rebuild(log, self.keeper, self._folding, self.changes)
         self._log = log
         self._opening = Opening(settings, keys)
-        self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
+        self._replays = Replays(settings, log, self.keeper, self._folding, self.events, self._opening)
         self._pending = Pending(log, self.events, self.changes)
         self._judge = Judge(settings, log, self.keeper, self._opening, self._pending)
         self._swept = 0.0
@@ -145,7 +145,7 @@ class RouterWork:
         made = judged.outputs
         next_event, applied = self.feed_of_events.next, self.applied
         made += self._folding.made
-        made += self._replays.take()
+        made += self._replays.take(self._pending.since_ms)
         self._replays.work(self.notify)
         written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
         if self._sweeping_ms is not None:

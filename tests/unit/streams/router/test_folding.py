@@ -7,7 +7,7 @@ from aiokafka.structs import TopicPartition
 
 from schemas import topics
 from schemas.settings import RouterSettings
-from streams.core.outputs import Source
+from streams.core.outputs import Output, Source
 from streams.router import folding
 from streams.router.folding import Folding
 from streams.router.keeper import Keeper
@@ -70,3 +70,21 @@ def test_it_is_full_with_as_many_bytes_as_one_transaction_should_have(monkeypatc
     assert made.full
     made.take()
     assert not made.full
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_a_change_that_leaves_a_replay_no_room_for_its_progress_is_rejected(replayed: bool) -> None:
+    fields = {"deliver_since_ms": 1_000} if replayed else {}
+    changes = [registered(1_000), change("paused", 2_000), change("resumed", 3_000, **fields)]
+    size = 0
+    for limit in (topics.MIB, None):
+        made = folded()
+        made.max_bytes = size + folding.PROGRESS_BYTES - 1 if limit is None else limit
+        for one in changes:
+            made.apply(one, 1_000)
+        kept = made._keeper.get("t", "e")
+        assert kept is not None
+        size = Output(topics.ENDPOINTS, b"t/e", kept.encode()).size
+        rejected = [output for output in made.made if output.topic == topics.REJECTED]
+        assert len(rejected) == (replayed and limit is None)
+        assert len(kept.catch_ups) == (replayed and limit is not None)
