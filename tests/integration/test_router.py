@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas import topics
@@ -18,6 +19,7 @@ from streams import provisioning
 from streams.core import versions
 from streams.erasure.view import DataKeys
 from streams.lane import connections
+from streams.lane import lane as lane_module
 from streams.lane.follower import Follower
 from streams.lane.health import Health
 from streams.lane.log import Log
@@ -53,7 +55,7 @@ async def producer(settings: RouterSettings) -> AsyncIterator[AIOKafkaProducer]:
 
 
 @contextlib.asynccontextmanager
-async def router(settings: RouterSettings, log: Log) -> AsyncIterator[RouterWork]:
+async def running(settings: RouterSettings, log: Log) -> AsyncIterator[Lanes]:
     """The one lane of a router, from its opening on."""
     follower, keys = Follower(settings), DataKeys(settings, log)
     await follower.start()
@@ -67,12 +69,19 @@ async def router(settings: RouterSettings, log: Log) -> AsyncIterator[RouterWork
     ticking = asyncio.create_task(tick())
     try:
         await lanes.own([0])
-        yield lanes.open[0][1]
+        yield lanes
     finally:
         await lanes.close([0])
         ticking.cancel()
         await keys.stop()
         await follower.stop()
+
+
+@contextlib.asynccontextmanager
+async def router(settings: RouterSettings, log: Log) -> AsyncIterator[RouterWork]:
+    """What its lane does."""
+    async with running(settings, log) as lanes:
+        yield lanes.open[0][1]
 
 
 async def change(producer: AIOKafkaProducer, settings: RouterSettings, kind: str, endpoint: str, **fields: Any) -> int:
@@ -274,3 +283,44 @@ async def test_who_is_gone_is_not_swept_before_the_events_that_came_earlier_are_
         await settle(lane, log, settings)
     await transactional.stop()
     assert owed(await written(log, settings, topics.DELIVERIES), "waits") == {"e": 1}
+
+
+@pytest.mark.parametrize("cause", ["out of range", "asleep"])
+async def test_a_lane_that_waits_for_a_change_that_will_not_come_is_opened_again(
+    settings: RouterSettings, log: Log, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    opened = 0
+    open_work, wants = RouterWork.opened, RouterWork.wants
+
+    async def opening(self: RouterWork, *told: Any, fresh: bool) -> Any:
+        nonlocal opened
+        opened += 1
+        return await open_work(self, *told, fresh=fresh)
+
+    monkeypatch.setattr(RouterWork, "opened", opening)
+    monkeypatch.setattr(lane_module, "FENCE_PAUSE_S", 0.1)
+    async with running(settings, log) as lanes:
+        lane, router_work = lanes.open[0]
+        await register(producer, settings, "e")
+        await settle(router_work, log, settings)
+        monkeypatch.setattr(RouterWork, "wants", lambda *_: False)
+        await asyncio.sleep(0.3)  # the follower looks whether it is wanted
+        await register(producer, settings, "f")
+        await publish(producer, settings, "waits", b"1")
+        async with asyncio.timeout(20):
+            while not router_work._applied_moved._waiters:
+                await asyncio.sleep(0.02)
+        assert opened == 1
+        if cause == "asleep":
+            lane.doubt()
+        else:
+            place = TopicPartition(settings.topic(topics.SUBSCRIPTIONS), 0)
+            admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+            await admin.start()
+            await admin.delete_records({place: RecordsToDelete(await log.high_watermark(place))})
+            await admin.close()
+        monkeypatch.setattr(RouterWork, "wants", wants)
+        await settle(router_work, log, settings)
+    assert opened == 2
+    owing = {"e": 1} if cause == "out of range" else {"e": 1, "f": 1}
+    assert owed(await written(log, settings, topics.DELIVERIES), "waits") == owing
