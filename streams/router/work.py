@@ -80,6 +80,8 @@ class RouterWork:
         #: Who is gone since before then is swept out of the topic.
         self._sweeping_ms: int | None = None
         self._applied_moved = asyncio.Event()
+        #: Events have been taken, and are not in a batch yet.
+        self._judging = False
         self._stopping = False
         self._moved = 0
 
@@ -124,6 +126,12 @@ class RouterWork:
 
     async def collect(self) -> Batch | None:
         """See `Work.collect`. Nothing is answered from a state older than the changes there are by now."""
+        try:
+            return await self._collect()
+        finally:
+            self._judging = False
+
+    async def _collect(self) -> Batch | None:
         if self._stopping:
             return None
         if self._rebuild.active:
@@ -131,6 +139,7 @@ class RouterWork:
             return Batch(self._records(endpoints), {self.changes: commit}, token=Snapshot({**endpoints}))
         await self._look_after()
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
+        self._judging = bool(events)
         if events and not await self._reach(max(event.at_ms for event in events)):
             if self._stopping:
                 return None
@@ -184,7 +193,8 @@ class RouterWork:
 
     def waiting(self) -> bool:
         """See `Work.waiting`."""
-        return self.feed_of_events.waiting or self.keeper.dirty or self.applied > self.committed_changes
+        held = self._judging or self.feed_of_events.waiting
+        return held or self.keeper.dirty or self.applied > self.committed_changes
 
     def progress(self) -> int:
         """See `Work.progress`."""

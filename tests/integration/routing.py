@@ -25,7 +25,7 @@ TENANT = b"t"
 @contextlib.asynccontextmanager
 async def running(settings: RouterSettings, log: Log) -> AsyncIterator[Lanes]:
     """The one lane of a router, from its opening on."""
-    follower, keys = Follower(settings), DataKeys(settings, log)
+    follower, keys = Follower(settings), DataKeys(settings, log, seals=settings.seal_payloads)
     await follower.start()
     lanes = Lanes(settings, Health(), log, follower, keys)
 

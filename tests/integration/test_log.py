@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import pytest
-from aiokafka.structs import TopicPartition
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams.lane import ends
 from streams.lane import log as logs
+from streams.lane.follower import Follower
 from streams.lane.log import Log
 
 
@@ -61,3 +64,36 @@ async def test_what_is_read_of_a_partition_without_a_leader_holds_up_others_once
         assert time.monotonic() - began < longest_s
         with pytest.raises(TimeoutError):
             await lost
+
+
+class Careless:
+    """One that fails at what it is fed."""
+
+    def fed(self, place: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]], position: int) -> None:
+        raise ArithmeticError(f"{len(records)} records are too many")
+
+    def wants(self, place: TopicPartition) -> bool:
+        return True
+
+    def out_of_range(self, place: TopicPartition) -> None: ...
+
+
+async def test_a_follower_that_has_ended_says_what_ended_it(
+    settings: RouterSettings, producer: AIOKafkaProducer
+) -> None:
+    here, _ = places(settings)
+    follower = Follower(settings)
+    await follower.start()
+    follower.follow({here: 0}, Careless())
+    await asyncio.sleep(0.3)
+    follower.check()
+    await producer.send_and_wait(here.topic, b"1", partition=0)
+
+    async def ended() -> None:
+        while True:
+            follower.check()
+            await asyncio.sleep(0.02)
+
+    with pytest.raises(ArithmeticError, match="1 records are too many"):
+        await asyncio.wait_for(ended(), 10)
+    await follower.stop()

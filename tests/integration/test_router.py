@@ -1,6 +1,7 @@
 """The router's lanes against a real Kafka: fan-outs larger than a transaction, and waits that end."""
 
 import asyncio
+import base64
 import os
 from typing import Any
 
@@ -8,17 +9,19 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
+from pydantic import SecretStr
 
 from schemas import topics
+from schemas.events import SEALED_HEADER
 from schemas.settings import RouterSettings
 from streams.lane import lane as lane_module
 from streams.lane.log import Log
 from streams.lane.outputs import Batch
 from streams.lane.transactor import Transactor
 from streams.lane.writer import Broken
-from streams.router import judge
+from streams.router import judge, opening
 from streams.router.work import RouterWork
-from tests.integration.routing import change, owed, publish, register, router, running, settle, written
+from tests.integration.routing import TENANT, change, owed, publish, register, router, running, settle, written
 
 
 async def test_a_fan_out_larger_than_a_transaction_is_made_in_parts_and_whatever_breaks_each_delivery_is_there_once(
@@ -94,6 +97,9 @@ async def test_a_lane_that_waits_for_a_change_that_will_not_come_is_opened_again
             while not router_work._applied_moved._waiters:
                 await asyncio.sleep(0.02)
         assert opened == 1
+        now = asyncio.get_running_loop().time()
+        lane.stalled_s(now)
+        assert lane.stalled_s(now + 100) >= 100  # though it has taken all that it knows of
         if cause == "asleep":
             lane.doubt()
         else:
@@ -107,3 +113,35 @@ async def test_a_lane_that_waits_for_a_change_that_will_not_come_is_opened_again
     assert opened == 2
     owing = {"e": 1} if cause == "out of range" else {"e": 1, "f": 1}
     assert owed(await written(log, settings, topics.DELIVERIES), "waits") == owing
+
+
+async def test_a_router_without_its_key_stands_still_and_says_so_and_is_not_taken_for_one_that_hangs(
+    settings: RouterSettings,
+    log: Log,
+    producer: AIOKafkaProducer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(opening, "LOCKED_S", 0.1)
+    rings = [SecretStr(f"{name}:{base64.b64encode(bytes(range(32))).decode()}") for name in ("k", "other")]
+    with_key, without = (settings.model_copy(update={"seal_keys": ring, "seal_payloads": True}) for ring in rings)
+    await register(producer, settings, "e")
+    await publish(producer, settings, "first", b"1")
+    async with router(with_key, log) as lane:
+        await settle(lane, log, settings)
+    sealed = (await written(log, settings, topics.DELIVERIES))[0]
+    headers = [("ce_id", b"sealed"), ("ce_type", b"a.b"), ("ce_source", b"/s"), ("ce_specversion", b"1.0")]
+    key_id = [one for one in sealed.headers if one[0] == SEALED_HEADER]
+    where = settings.topic(topics.EVENTS)
+    await producer.send_and_wait(where, sealed.value, key=TENANT, partition=0, headers=[*headers, *key_id])
+    async with running(without, log) as lanes:
+        lane, still_s = lanes.open[0][0], 0.0
+        until = asyncio.get_running_loop().time() + 6
+        while (now := asyncio.get_running_loop().time()) < until:
+            still_s = max(still_s, lane.stalled_s(now))
+            await asyncio.sleep(0.05)
+        assert lane.open
+        assert 0 < still_s < 2
+        assert "which is not in HOOKFOLD_SEAL_KEYS" in caplog.text
+    assert len(await written(log, settings, topics.DELIVERIES)) == 1
+    assert await written(log, settings, topics.REJECTED) == []
