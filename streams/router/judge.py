@@ -30,8 +30,10 @@ from streams.router.pending import Pending
 logger = logging.getLogger(__name__)
 
 MAX_OUTPUTS = 10_000
-#: What is judged at a time, and what one event leads to at a time: two such parts are a transaction at the most.
+#: What is judged at a time, and what one event leads to at a time: two such parts are a transaction at the most. Each
+#: transaction that fails halves it, for it may have been too large for this Kafka; those that succeed let it grow.
 MAX_OUTPUT_BYTES = 8 * 1_048_576
+MIN_OUTPUT_BYTES = 64 * 1_024
 #: All else of the process waits meanwhile.
 MAX_JUDGING_S = 0.2
 #: Endpoints made ready for events, in all partitions of a process that has all of them.
@@ -59,6 +61,7 @@ class Judge:
         self._pending = pending
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
         self._plans = Plans(MAX_PLANS // settings.partitions)
+        self._room = MAX_OUTPUT_BYTES
         #: Of the event that is judged next, where it is begun.
         self._part: Part | None = None
 
@@ -85,7 +88,7 @@ class Judge:
         made: list[Output] = []
         size, until = 0, time.monotonic() + MAX_JUDGING_S
         for place, event in enumerate(events):
-            if len(made) >= MAX_OUTPUTS or size >= MAX_OUTPUT_BYTES or (place and time.monotonic() > until):
+            if len(made) >= MAX_OUTPUTS or size >= self._room or (place and time.monotonic() > until):
                 return Judgement(made, events[place:])
             to = None
             try:
@@ -108,6 +111,11 @@ class Judge:
         part = self._part
         return OffsetAndMetadata(offset, str(part) if part is not None and part.offset == offset else "")
 
+    def ended(self, *, well: bool) -> None:
+        """The last transaction is over."""
+        room = self._room + self._room // 8 if well else self._room // 2
+        self._room = min(MAX_OUTPUT_BYTES, max(MIN_OUTPUT_BYTES, room))
+
     def _judge(self, source: Source) -> tuple[Sequence[Output], str | None]:
         """The outputs, and the endpoint up to which there was room for them; None where it is judged for all."""
         moved = judging.misplaced(source, topics.EVENTS, self._settings.partitions)
@@ -124,7 +132,7 @@ class Judge:
             metrics.EVENTS.labels("repeated").inc()
             return [], None
         candidates = self._keeper.candidates(event.tenant, event.event_type, "" if part is None else part.to)
-        judged = judging.judge(event, source, candidates, self._plans, MAX_OUTPUT_BYTES)
+        judged = judging.judge(event, source, candidates, self._plans, self._room)
         if part is None:
             (MATCHED if judged.outputs else UNMATCHED).inc()
         return judged.outputs, judged.to

@@ -82,6 +82,8 @@ class RouterWork:
         self._applied_moved = asyncio.Event()
         #: Events have been taken, and are not in a batch yet.
         self._judging = False
+        #: A batch is handed out, and its end is not known.
+        self._writing = False
         self._stopping = False
         self._moved = 0
 
@@ -89,6 +91,9 @@ class RouterWork:
         """See `Work.opened`. Whatever went before, everything is taken from the log: what was not committed is void."""
         self.committed_events = committed[self.events].offset or 0
         self.committed_changes = self.applied = committed[self.changes].offset or 0
+        if self._writing:
+            self._judge.ended(well=False)
+        self._writing = False
         self._folding.take()
         self._swept = 0.0
         self._folding.max_bytes = (await self._log.limits()).get(topics.ENDPOINTS, self._folding.max_bytes)
@@ -127,9 +132,11 @@ class RouterWork:
     async def collect(self) -> Batch | None:
         """See `Work.collect`. Nothing is answered from a state older than the changes there are by now."""
         try:
-            return await self._collect()
+            batch = await self._collect()
         finally:
             self._judging = False
+        self._writing = batch is not None
+        return batch
 
     async def _collect(self) -> Batch | None:
         if self._stopping:
@@ -173,6 +180,8 @@ class RouterWork:
     def settled(self, batch: Batch) -> None:
         """See `Work.settled`."""
         assert isinstance(batch.token, Snapshot)
+        self._judge.ended(well=True)
+        self._writing = False
         places = batch.written[len(batch.written) - len(batch.token.written) :]
         if places and places[0] < self.keeper.position:
             raise Truncated(f"endpoints-{self.partition} was written at {places[0]} although it was known further")

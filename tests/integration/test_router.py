@@ -28,6 +28,7 @@ async def test_a_fan_out_larger_than_a_transaction_is_made_in_parts_and_whatever
     settings: RouterSettings, log: Log, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judge, "MAX_OUTPUT_BYTES", 300_000)
+    monkeypatch.setattr(judge, "MIN_OUTPUT_BYTES", 300_000)
     endpoints = [f"e{number:02}" for number in range(20)]
     commit, sizes = Transactor.commit, list[int]()
     broken = asyncio.Event()
@@ -69,6 +70,28 @@ async def test_a_fan_out_larger_than_a_transaction_is_made_in_parts_and_whatever
     assert max(sizes) < 300_000 + 2 * 101_000
     order = [(dict(record.headers)["event-id"]) for record in deliveries]
     assert order == sorted(order)
+
+
+async def test_a_kafka_that_takes_little_at_a_time_gets_little_at_a_time(
+    settings: RouterSettings, log: Log, producer: AIOKafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "REOPEN_PAUSE_S", 0.1)
+    commit, slow = Transactor.commit, []
+
+    async def hasty(self: Transactor, batch: Batch) -> None:
+        if sum(output.size for output in batch.outputs) > 400_000:
+            slow.append(batch)
+            raise Broken("it took too long")
+        await commit(self, batch)
+
+    monkeypatch.setattr(Transactor, "commit", hasty)
+    endpoints = [f"e{number:02}" for number in range(20)]
+    await register(producer, settings, *endpoints)
+    await publish(producer, settings, "large", os.urandom(100_000))
+    async with router(settings, log) as lane:
+        await settle(lane, log, settings)
+    assert owed(await written(log, settings, topics.DELIVERIES), "large") == dict.fromkeys(endpoints, 1)
+    assert 2 <= len(slow) < 12
 
 
 @pytest.mark.parametrize("cause", ["out of range", "asleep"])
