@@ -73,9 +73,9 @@ async def publish(producer: AIOKafkaProducer, settings: RouterSettings, event_id
 
 
 async def written(log: Log, settings: RouterSettings, name: str) -> list[ConsumerRecord[bytes, bytes]]:
-    """What can be read in a topic by now."""
+    """What is in a topic by now, once no transaction on it is open."""
+    end = await ended(log, settings, name)
     place = TopicPartition(settings.topic(name), 0)
-    end = (await log.stable_ends([place]))[place]
     return [record async for records in log.read(place, 0, end) for record in records]
 
 
@@ -96,9 +96,10 @@ async def settle(lane: RouterWork, log: Log, settings: RouterSettings) -> None:
             await asyncio.sleep(0.05)
 
 
-async def ended(log: Log, settings: RouterSettings) -> None:
-    """Return when no transaction on events is open: its end is written a moment after it is told."""
-    place = TopicPartition(settings.topic(topics.EVENTS), 0)
+async def ended(log: Log, settings: RouterSettings, name: str) -> int:
+    """The end of a topic, once no transaction on it is open: its end is written a moment after it is told."""
+    place = TopicPartition(settings.topic(name), 0)
     async with asyncio.timeout(10):
-        while (await log.stable_ends([place]))[place] < await log.high_watermark(place):
+        while (end := (await log.stable_ends([place]))[place]) < await log.high_watermark(place):
             await asyncio.sleep(0.02)
+    return end

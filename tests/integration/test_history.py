@@ -82,7 +82,7 @@ async def test_an_event_that_cannot_be_read_yet_is_judged_by_what_was_when_it_ca
             await change(producer, settings, "paused", "e")
             await settle(lane, log, settings)
         await transactional.commit_transaction()
-        await ended(log, settings)
+        await ended(log, settings, topics.EVENTS)
         await settle(lane, log, settings)
     await transactional.stop()
     deliveries = await written(log, settings, topics.DELIVERIES)
