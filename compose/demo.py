@@ -73,28 +73,25 @@ class Demo:
         supervisor = Supervisor(
             one_each(up.PIPELINE), self._env(ports), view.say, log_dir=self.folder, broker=self.broker
         )
-        supervisor.start()
-        watching = asyncio.create_task(supervisor.watch(stop))
-        try:
-            async with TrialReceiver([secret], arrivals.append) as receiver, self._reading(tally, view):
-                if not await up.wait_ready(ports, stop):
-                    up.say(f"not ready; the logs are in {self.folder}")
-                    return 1
-                up.say(f"running; Faust's stats: http://127.0.0.1:{ports['router']}/")
-                view.start()
-                try:
-                    await self._produce(receiver.url, secret, tally, view, stop)
-                    await self._settle(tally, view, stop)
-                finally:
-                    view.stop()
-                view.summary(arrivals, supervisor.restarts)
-                if repeated := tally.repeated(arrivals):
-                    console.print(f"{repeated} POSTs were repeated, as happens when a process is killed")
-                problems = tally.problems(arrivals)
-        finally:
-            stop.set()
-            await watching
-            supervisor.stop()
+        async with (
+            supervisor.running(stop),
+            TrialReceiver([secret], arrivals.append) as receiver,
+            self._reading(tally, view),
+        ):
+            if not await up.wait_ready(ports, stop):
+                up.say(f"not ready; the logs are in {self.folder}")
+                return 1
+            up.say(f"running; Faust's stats: http://127.0.0.1:{ports['router']}/")
+            view.start()
+            try:
+                await self._produce(receiver.url, secret, tally, view, stop)
+                await self._settle(tally, view, stop)
+            finally:
+                view.stop()
+            view.summary(arrivals, supervisor.restarts)
+            if repeated := tally.repeated(arrivals):
+                console.print(f"{repeated} POSTs were repeated, as happens when a process is killed")
+            problems = tally.problems(arrivals)
         for problem in problems:
             console.print(f"does not hold: {problem}", style="red")
         if not problems:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +76,24 @@ class Supervisor:
         for member in self.members:
             self._children[member] = _Child(self._start(member), time.monotonic())
 
+    @contextlib.asynccontextmanager
+    async def running(self, stop: asyncio.Event) -> AsyncIterator[None]:
+        """All are running, and are kept so until `stop` is set or the block is left; then all are stopped.
+
+        Where that cannot go on, `stop` is set, and what `watch` or a first start raised is raised in the end.
+        """
+        try:
+            self.start()
+            watching = asyncio.get_running_loop().create_task(self.watch(stop))
+            watching.add_done_callback(lambda _: stop.set())
+            try:
+                yield
+            finally:
+                stop.set()
+                await watching
+        finally:
+            await asyncio.to_thread(self.stop)
+
     async def watch(self, stop: asyncio.Event) -> None:
         """Start again what ends, until `stop` is set. Raises `GivenUp`."""
         while not stop.is_set():
@@ -127,7 +146,7 @@ class Supervisor:
             self.broker.stop()
             try:
                 self.broker.start()
-            except KafkaFailed as problem:
+            except (KafkaFailed, OSError) as problem:
                 self.say(f"kafka cannot be started: {problem}")
 
     def _start(self, member: Member) -> subprocess.Popen[bytes]:

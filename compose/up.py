@@ -97,15 +97,13 @@ async def _up(
         say(f"differs: {difference}")
     more = {} if gateway.api_secrets else {"HOOKFOLD_API_SECRET": secrets.make_secret(gateway.data_dir)}
     supervisor = Supervisor(one_each(SERVICES), stack_env(router.kafka, more), say, broker=broker)
-    supervisor.start()
-    watching = asyncio.create_task(supervisor.watch(stop))
     ports = {
         "router": router.router_port,
         "egress": egress.egress_port,
         "delayer": delayer.delayer_port,
         "gateway": gateway.gateway_port,
     }
-    try:
+    async with supervisor.running(stop):
         if await wait_ready(ports, stop):
             say(
                 f"hookfold.ready kafka={router.kafka} prefix={router.prefix} "
@@ -114,12 +112,8 @@ async def _up(
         elif not stop.is_set():
             say("not everything has become ready; the lines above say why. Still trying.")
         await stop.wait()
-        return 0
-    finally:
-        stop.set()
-        await watching
-        supervisor.stop()
-        sys.stderr.flush()
+    sys.stderr.flush()
+    return 0
 
 
 def is_ready(port: int) -> bool:

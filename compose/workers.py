@@ -59,13 +59,10 @@ class Workers:
         await provisioning.wait_for_topics(self.settings, stop)
         if stop.is_set():
             return
-        self._supervisor.start()
-        looking = asyncio.get_running_loop().create_task(self._look(health))
-        try:
-            await self._supervisor.watch(stop)
-        finally:
+        async with self._supervisor.running(stop):
+            looking = asyncio.get_running_loop().create_task(self._look(health))
+            await stop.wait()
             looking.cancel()
-            await asyncio.to_thread(self._supervisor.stop)
 
     async def _look(self, health: Health) -> None:
         """Say when all are ready, and why not when they are not."""

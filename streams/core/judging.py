@@ -27,11 +27,15 @@ _MAX_DELIVERY_BYTES = outputs.MAX_BYTES[topics.DELIVERIES]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What is written for one event, and how many of it are deliveries and skipped results."""
+    """What is written for one event, and how many of it are deliveries and skipped results.
+
+    `to`: the endpoint up to which it is judged, where there was no room for more.
+    """
 
     outputs: Sequence[Output]
     deliveries: int = 0
     skipped: int = 0
+    to: str | None = None
 
 
 def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
@@ -49,17 +53,29 @@ def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
     return moved if moved.fits else outputs.rejected(source, "the record is misplaced and too large to be moved")
 
 
-def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord], plans: Plans | None = None) -> Judged:
+def judge(
+    event: Event,
+    source: Source,
+    candidates: Iterable[EndpointRecord],
+    plans: Plans | None = None,
+    room: int | None = None,
+) -> Judged:
     """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match.
 
-    `plans`: what is remembered of endpoints from one event to the next.
+    `plans`: what is remembered of endpoints from one event to the next. `room`: with outputs of so many bytes it ends.
     """
     plans = Plans() if plans is None else plans
     made: list[Output] = []
-    deliveries = skipped = 0
+    deliveries = skipped = counted = size = 0
+    to = ""
     filterable = Filterable(event)
     envelope: Envelope | None = None
     for record in candidates:
+        if counted < len(made):
+            counted, size = len(made), size + made[-1].size
+            if room is not None and size >= room:
+                return Judged(made, deliveries, skipped, to)
+        to = record.endpoint_id
         version = versions.as_of(record, source.at_ms)
         if version is None:
             continue

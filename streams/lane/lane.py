@@ -77,6 +77,7 @@ class Lane:
         self._progress = (-1, 0.0)
         self._doubted = False
         self._lost = False
+        self._collecting = False
         work.notify = self._wake.set
         work.hurry = self._at_once.set
         work.is_sure = lambda: self.open and is_awake()
@@ -99,13 +100,13 @@ class Lane:
     def out_of_range(self, place: TopicPartition) -> None:
         """See `Subscriber.out_of_range`: opening again finds out where to go on."""
         self._lost = True
-        self._wake.set()
+        self._interrupt()
 
     def doubt(self) -> None:
         """The process was asleep for so long that the partition is somebody else's: act as if fenced already."""
         if self.open:
             self.open, self._doubted = False, True
-            self._wake.set()
+            self._interrupt()
 
     async def close(self, drain_s: float) -> None:
         """Take nothing more, give work under way its time, commit what is done, let go."""
@@ -230,11 +231,8 @@ class Lane:
                 with metrics.TURN_S.time():
                     await _wait(self._at_once, earliest_s - now_s)
             self._wake.clear()
-            if self._doubted:
-                raise Fenced(f"partition {self.number}: asleep for longer than the session")
-            if self._lost:
-                raise Truncated("the next offset of an input is not in the log")
-            batch = await self.work.collect()
+            self._check()
+            batch = await self._collect()
             if batch is not None:
                 began_s = loop.time()
                 if not waits:  # it has found something: the next one waits for this one's turn
@@ -250,6 +248,32 @@ class Lane:
                 return
             elif waits:
                 self._pacer.unused(loop.time())
+
+    def _check(self) -> None:
+        if self._doubted:
+            raise Fenced(f"partition {self.number}: asleep for longer than the session")
+        if self._lost:
+            raise Truncated("the next offset of an input is not in the log")
+
+    def _interrupt(self) -> None:
+        """Have the lane see at once that it is to be opened again: its work may wait for what is not fed any more."""
+        self._wake.set()
+        if self._collecting:
+            self._collecting = False
+            self._task.cancel()
+
+    async def _collect(self) -> Batch | None:
+        self._collecting = True
+        try:
+            return await self.work.collect()
+        except asyncio.CancelledError:
+            # One of `close` is left to end the task.
+            if self._collecting or self._task.uncancel():
+                raise
+            self._check()
+            raise
+        finally:
+            self._collecting = False
 
     async def _write(self, batch: Batch) -> None:
         end = "failed"

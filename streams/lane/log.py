@@ -11,11 +11,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
 from streams import provisioning
-from streams.lane import connections, offset_fetch
+from streams.lane import clock, connections, offset_fetch
 from streams.lane.bounded import Joined, within
 from streams.lane.ends import REQUEST_TIMEOUT_S, Ends
 from streams.lane.health import Health
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Control records end no poll: how long one lasts is how late their end is seen.
 READ_POLL_MS = 20
+#: For so long others wait for a partition that may have no leader.
+READY_S = 3.0
 LIMITS_AGE_S = 60.0
 TOPICS_AGE_S = 5.0
 LISTEN_INTERVAL_S = 3.0
@@ -58,6 +61,8 @@ class Log:
         # The second is for what may take long: nobody who opens a lane waits behind it.
         self._ranges: list[AIOKafkaConsumer] = []
         self._range_locks = (asyncio.Lock(), asyncio.Lock())
+        #: Partitions that had no answer: they are asked for once more before others have to wait for them.
+        self._silent: set[TopicPartition] = set()
         self._ends: Ends | None = None
         self._stable_ends: Ends | None = None
         self._limits: Mapping[str, int] = {}
@@ -184,10 +189,14 @@ class Log:
         return None if found is None else int(found.offset)
 
     async def time_of(self, partition: TopicPartition, start: int, end: int) -> int | None:
-        """The time of the first record with `start <= offset < end`, ms since 1970; None where there is none."""
+        """When Kafka took the first record with `start <= offset < end`, ms since 1970.
+
+        None where there is no record, or where its time is its producer's word.
+        """
         async with contextlib.aclosing(self.read(partition, start, end, at_most=1)) as lists:
             async for records in lists:
-                return int(records[0].timestamp)
+                stamped = records[0].timestamp_type == clock.LOG_APPEND_TIME
+                return int(records[0].timestamp) if stamped else None
         return None
 
     async def high_watermark(self, partition: TopicPartition) -> int:
@@ -204,10 +213,13 @@ class Log:
         TimeoutError when Kafka stays silent for 15 s.
         """
         reader = self._ranges[aside]
+        if partition in self._silent:
+            await self.earliest([partition])
+            self._silent.discard(partition)
         async with self._range_locks[aside]:
             reader.assign([partition])
             try:
-                first = (await reader.beginning_offsets([partition]))[partition]
+                first = await self._first(reader, partition)
                 reader.seek(partition, max(start, first))
                 position = max(start, first)
                 heard = asyncio.get_running_loop().time()
@@ -224,3 +236,11 @@ class Log:
                         raise TimeoutError(f"{partition} cannot be read from {position} to {end}")
             finally:
                 reader.unsubscribe()
+
+    async def _first(self, reader: AIOKafkaConsumer, partition: TopicPartition) -> int:
+        """The first offset as the reader knows it, which then also knows where to read."""
+        try:
+            return int((await within(READY_S, reader.beginning_offsets([partition])))[partition])
+        except (TimeoutError, KafkaError):
+            self._silent.add(partition)
+            raise

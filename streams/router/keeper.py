@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -88,6 +89,8 @@ class Keeper:
                 self._catching.pop(key, None)
         self._forget_changes()
         end = (await log.stable_ends([self._place]))[self._place]
+        if end < self._position:
+            self.reset()
         async for records in log.read(self._place, self._position, end):
             for record in records:
                 self._put(record.key or b"", record.value)
@@ -109,10 +112,15 @@ class Keeper:
         """The endpoint, changes that are not committed included."""
         return self._record(f"{tenant}/{endpoint_id}".encode())
 
-    def candidates(self, tenant: str, event_type: str) -> list[EndpointRecord]:
-        """The tenant's endpoints that some version of has a pattern for the event type, sorted by id."""
-        found = (self._record(f"{tenant}/{one}".encode()) for one in self._index(tenant).find(event_type))
-        return [record for record in found if record is not None]
+    def candidates(self, tenant: str, event_type: str, after: str = "") -> Iterator[EndpointRecord]:
+        """The tenant's endpoints that some version of has a pattern for the event type, sorted by id.
+
+        Only those that follow `after`; each is looked up when it is asked for.
+        """
+        ids = self._index(tenant).find(event_type)
+        for place in range(bisect.bisect_right(ids, after), len(ids)):
+            if (record := self._record(f"{tenant}/{ids[place]}".encode())) is not None:
+                yield record
 
     def change(self, record: EndpointRecord, value: bytes | None = None) -> None:
         """The endpoint from now on; `snapshot` has it for the next commit. `value`: the same, where it is encoded."""

@@ -35,7 +35,9 @@ class Rebuild:
 
         `metadata`: of that commit. `active` says which it was.
         """
-        self._mark = marks.read(metadata)
+        known, self._mark = self._mark, marks.read(metadata)
+        if self._mark.generation != known.generation:
+            self._keeper.reset()  # another has rebuilt it since
         first, end = await self._bounds()
         self.active = self._mark.is_lost(first, end)
         if not self.active:

@@ -27,7 +27,7 @@ from streams.core.reading import Unreadable
 from streams.erasure.view import NotReady
 from streams.lane.log import Log
 from streams.lane.sources import source_of
-from streams.router.folding import FAULT
+from streams.router.folding import FAULT, Folding
 from streams.router.keeper import Keeper
 from streams.router.opening import Opening
 
@@ -71,15 +71,19 @@ class Replays:
         settings: RouterSettings,
         log: Log,
         keeper: Keeper,
+        folding: Folding,
         events: TopicPartition,
         opening: Opening,
     ) -> None:
         self._settings = settings
         self._log = log
         self._keeper = keeper
+        self._folding = folding
         self._events = events
         self._opening = opening
         self._jobs: dict[bytes, _Job] = {}
+        #: Endpoints whose records have no room for a replay's progress, with the version that this was said of.
+        self._held: dict[bytes, str] = {}
         self._ready: Chunk | None = None
         self._task: asyncio.Task[None] | None = None
         self._last: bytes | None = None
@@ -95,14 +99,18 @@ class Replays:
             self._task.cancel()
         self._ready = self._task = None
         self._jobs.clear()
+        self._held.clear()
 
     def work(self, notify: Callable[[], None]) -> None:
         """Begin with the next chunk, unless one is ready or under way; `notify` when it is."""
         if self._ready is None and (self._task is None or self._task.done()) and self.pending:
             self._task = asyncio.get_running_loop().create_task(self._make(notify))
 
-    def take(self) -> list[Output]:
-        """What the chunk that is ready owes; how far it has come goes into the keeper."""
+    def take(self, pending_since_ms: int) -> list[Output]:
+        """What the chunk that is ready owes; how far it has come goes into the keeper.
+
+        `pending_since_ms`: see `Folding.apply`.
+        """
         chunk, self._ready = self._ready, None
         if chunk is None:
             return []
@@ -112,7 +120,12 @@ class Replays:
         if record is None or here is None or here.next_offset != chunk.start:
             self._jobs.pop(chunk.key, None)
             return []
-        self._keeper.change(catching_up.advance(record, chunk.replay_id, chunk.next_offset, chunk.end_offset))
+        advanced = catching_up.advance(record, chunk.replay_id, chunk.next_offset, chunk.end_offset)
+        if not self._folding.progress(advanced, pending_since_ms):
+            logger.error("replay.held endpoint=%s reason=its record is too large for its topic", chunk.key.decode())
+            self._held[chunk.key] = record.version
+            self._jobs.pop(chunk.key, None)
+            return []
         if chunk.next_offset >= chunk.end_offset:
             logger.info("replay.done endpoint=%s replay_id=%s", chunk.key.decode(), chunk.replay_id)
             self._jobs.pop(chunk.key, None)
@@ -130,7 +143,7 @@ class Replays:
             record = self._keeper.get(tenant, endpoint_id)
             # One at a time of each endpoint: a later one may depend on what became of an earlier.
             catch_up = next((one for one in record.catch_ups if one.until_ms is not None), None) if record else None
-            if record is not None and catch_up is not None:
+            if record is not None and catch_up is not None and self._held.get(key) != record.version:
                 yield key, record, catch_up
 
     def _wait_s(self, key: bytes, catch_up: CatchUp) -> float:
@@ -182,18 +195,21 @@ class Replays:
     async def _look_through(
         self, record: EndpointRecord, catch_up: CatchUp, job: _Job, start: int, end: int, room: int | None = None
     ) -> tuple[list[Output], int]:
-        """What the events of a range owe that were not seen before, at most `room`, and how far it was looked."""
+        """What the events of a range owe that were not seen before, at most `room`, and how far it was looked.
+
+        Without `room` they are only noted as seen.
+        """
         made: list[Output] = []
         count = size = 0
         async for records in self._log.read(self._events, start, end, at_most=500, aside=True):
             for one in records:
-                if (output := self._try(one, record, catch_up, job)) is not None:
+                if (output := self._try(one, record, catch_up, job)) is not None and room is not None:
                     made.append(output)
                     size += output.size
-                    if len(made) == room:
+                    if len(made) == room or size >= MAX_BYTES:
                         return made, one.offset + 1
             count += len(records)
-            if room is not None and (count >= MAX_EVENTS or size >= MAX_BYTES):
+            if room is not None and count >= MAX_EVENTS:
                 return made, records[-1].offset + 1
         return made, max(start, end)
 

@@ -8,25 +8,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas import topics
 from schemas.settings import RouterSettings
 from streams import metrics
-from streams.core import judging, outputs, reading
-from streams.core.dedupe import SeenIds
-from streams.core.outputs import Output, Source
-from streams.core.plans import Plans
-from streams.core.reading import Unreadable
-from streams.erasure.view import DataKeys, Locked, NotReady
+from streams.core.outputs import Output
+from streams.erasure.view import DataKeys, Locked
 from streams.lane import clock
 from streams.lane.log import Committed, Log, Truncated
 from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
 from streams.router.feed import EventFeed, Span
-from streams.router.folding import FAULT, Folding
+from streams.router.folding import Folding
+from streams.router.judge import Judge
 from streams.router.keeper import Keeper
 from streams.router.opening import Opening
+from streams.router.pending import Pending
 from streams.router.rebuild import Rebuild
 from streams.router.replays import Replays
 
@@ -36,14 +34,7 @@ MAX_EVENTS = 2_000
 #: How far behind Kafka's clock we may believe it to be for an event's millisecond to be waited for.
 MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
-MAX_OUTPUTS = 10_000
-MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
-#: All else of the process waits meanwhile.
-MAX_JUDGING_S = 0.2
-#: Endpoints made ready for events, in all partitions of a process that has all of them.
-MAX_PLANS = 40_000
-MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +73,17 @@ class RouterWork:
         self._rebuild = Rebuild(log, self.keeper, self._folding, self.changes)
         self._log = log
         self._opening = Opening(settings, keys)
-        self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
-        self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
-        self._plans = Plans(MAX_PLANS // settings.partitions)
-        self._pending_since_ms = 0
+        self._replays = Replays(settings, log, self.keeper, self._folding, self.events, self._opening)
+        self._pending = Pending(log, self.events, self.changes)
+        self._judge = Judge(settings, log, self.keeper, self._opening, self._pending)
         self._swept = 0.0
-        self._sweeping = False
+        #: Who is gone since before then is swept out of the topic.
+        self._sweeping_ms: int | None = None
         self._applied_moved = asyncio.Event()
+        #: Events have been taken, and are not in a batch yet.
+        self._judging = False
+        #: A batch is handed out, and its end is not known.
+        self._writing = False
         self._stopping = False
         self._moved = 0
 
@@ -96,12 +91,15 @@ class RouterWork:
         """See `Work.opened`. Whatever went before, everything is taken from the log: what was not committed is void."""
         self.committed_events = committed[self.events].offset or 0
         self.committed_changes = self.applied = committed[self.changes].offset or 0
+        if self._writing:
+            self._judge.ended(well=False)
+        self._writing = False
         self._folding.take()
         self._swept = 0.0
         self._folding.max_bytes = (await self._log.limits()).get(topics.ENDPOINTS, self._folding.max_bytes)
-        await self._find_pending()
-        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending_since_ms)
-        await self._remember_ids()
+        await self._pending.find(self.committed_events, self.applied)
+        await self._rebuild.load(committed[self.changes].metadata, self.applied, self._pending.since_ms)
+        await self._judge.begin(self.events, committed[self.events])
         self.feed_of_events.reset(self.committed_events)
         self._replays.reset()
         if self._replays.pending:
@@ -112,7 +110,8 @@ class RouterWork:
         """See `Work.feed`: changes. Events come through `hint`."""
         for record in records:
             if record.offset >= self.applied:
-                self._folding.apply(source_of(record), self._pending_since_ms)
+                self._folding.apply(source_of(record), self._pending.since_ms)
+                self._pending.changed(record)
 
     def passed(self, partition: TopicPartition, position: int) -> None:
         """See `Work.passed`."""
@@ -132,6 +131,14 @@ class RouterWork:
 
     async def collect(self) -> Batch | None:
         """See `Work.collect`. Nothing is answered from a state older than the changes there are by now."""
+        try:
+            batch = await self._collect()
+        finally:
+            self._judging = False
+        self._writing = batch is not None
+        return batch
+
+    async def _collect(self) -> Batch | None:
         if self._stopping:
             return None
         if self._rebuild.active:
@@ -139,46 +146,33 @@ class RouterWork:
             return Batch(self._records(endpoints), {self.changes: commit}, token=Snapshot({**endpoints}))
         await self._look_after()
         events = await self.feed_of_events.take(MAX_EVENTS, MAX_BATCH_BYTES)
+        self._judging = bool(events)
         if events and not await self._reach(max(event.at_ms for event in events)):
             if self._stopping:
                 return None
             self.feed_of_events.give_back(events)  # the changes before them are more than one transaction should have
             events = []
         await self._opening.prepare(events)
-        made: list[Output] = []
-        size, until = 0, time.monotonic() + MAX_JUDGING_S
-        for place, event in enumerate(events):
-            if len(made) >= MAX_OUTPUTS or size >= MAX_OUTPUT_BYTES or (place and time.monotonic() > until):
-                self.feed_of_events.give_back(events[place:])
-                break
-            try:
-                judged = self._judge(event)
-            except NotReady as problem:
-                self.feed_of_events.give_back(events[place:])
-                self._moved += isinstance(problem, Locked)  # it waits for another ring, which no restart brings
-                self.notify()
-                break
-            except Exception:  # one record must not stop its partition for ever
-                logger.exception("event.faulted origin=%s", event.origin)
-                judged = [outputs.rejected(event, FAULT)]
-            made += judged
-            size += sum(output.size for output in judged)
-            self._pending_since_ms = event.at_ms
+        judged = self._judge.judge(events)
+        self.feed_of_events.give_back(list(judged.left))
+        if judged.waits is not None:
+            self._moved += isinstance(judged.waits, Locked)  # it waits for another ring, which no restart brings
+            self.notify()
+        made = judged.outputs
         next_event, applied = self.feed_of_events.next, self.applied
         made += self._folding.made
-        made += self._replays.take()
+        made += self._replays.take(self._pending.since_ms)
         self._replays.work(self.notify)
         written: dict[bytes, bytes | None] = {**self.keeper.snapshot()}
-        if self._sweeping:
-            horizon_ms = clock.now_ms() - self._settings.history_ms
-            written |= dict.fromkeys(self.keeper.gone_before(horizon_ms), None)
+        if self._sweeping_ms is not None:
+            written |= dict.fromkeys(self.keeper.gone_before(self._sweeping_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
             return None
         self._folding.take()
-        self._sweeping = False
+        self._sweeping_ms = None
         made += self._records(written)
         commits = {
-            self.events: OffsetAndMetadata(next_event, ""),
+            self.events: self._judge.commit(next_event),
             self.changes: self._rebuild.commit(applied, len(written)),
         }
         return Batch(made, commits, token=Snapshot(written))
@@ -186,6 +180,8 @@ class RouterWork:
     def settled(self, batch: Batch) -> None:
         """See `Work.settled`."""
         assert isinstance(batch.token, Snapshot)
+        self._judge.ended(well=True)
+        self._writing = False
         places = batch.written[len(batch.written) - len(batch.token.written) :]
         if places and places[0] < self.keeper.position:
             raise Truncated(f"endpoints-{self.partition} was written at {places[0]} although it was known further")
@@ -206,7 +202,8 @@ class RouterWork:
 
     def waiting(self) -> bool:
         """See `Work.waiting`."""
-        return self.feed_of_events.waiting or self.keeper.dirty or self.applied > self.committed_changes
+        held = self._judging or self.feed_of_events.waiting
+        return held or self.keeper.dirty or self.applied > self.committed_changes
 
     def progress(self) -> int:
         """See `Work.progress`."""
@@ -229,7 +226,7 @@ class RouterWork:
     @property
     def _full(self) -> bool:
         """True while changes have led to as much as one transaction should have."""
-        return self.keeper.full or len(self._folding.made) >= MAX_OUTPUTS
+        return self.keeper.full or self._folding.full or self._folding.crowded
 
     async def _reach(self, time_ms: int) -> bool:
         """Wait until every change up to `time_ms` is applied; False when the lane is to stop, or to commit, first.
@@ -251,47 +248,19 @@ class RouterWork:
     def _records(self, written: Mapping[bytes, bytes | None]) -> list[Output]:
         return [Output(topics.ENDPOINTS, key, value, partition=self.partition) for key, value in written.items()]
 
-    def _judge(self, source: Source) -> Sequence[Output]:
-        moved = judging.misplaced(source, topics.EVENTS, self._settings.partitions)
-        if moved is not None:
-            metrics.EVENTS.labels("moved" if moved.topic == topics.EVENTS else "rejected").inc()
-            return [moved]
-        event = self._opening.read(source)
-        if isinstance(event, Unreadable):
-            metrics.EVENTS.labels("rejected").inc()
-            return [outputs.rejected(source, event.reason)]
-        if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms, source.offset):
-            metrics.EVENTS.labels("repeated").inc()
-            return []
-        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type), self._plans)
-        (MATCHED if judged.outputs else UNMATCHED).inc()
-        return judged.outputs
-
     async def _look_after(self) -> None:
-        """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it."""
+        """Now and then: is `endpoints` still whole? And who has been gone for long is to be swept out of it.
+
+        Then, and where history takes much room, it is seen how much of it is still needed.
+        """
         now = time.monotonic()
-        if now - self._swept >= SWEEP_INTERVAL_S:
-            self._swept, self._sweeping = now, True
-            await self._rebuild.check()
-
-    async def _remember_ids(self) -> None:
-        """Rebuild the window of event ids from the log."""
-        self._seen = SeenIds(self._settings.dedupe_window_ms, self._settings.dedupe_events)
-        if not self._settings.dedupe_window_ms or not self._settings.dedupe_events:
+        due = now - self._swept >= SWEEP_INTERVAL_S
+        if not due and not self._folding.crowded:
             return
-        # Events that wait are judged by the window before them, not before now.
-        since_ms = (self._pending_since_ms or clock.now_ms()) - self._settings.dedupe_window_ms
-        start = await self._log.offset_at(self.events, since_ms)
-        start = self.committed_events if start is None else min(start, self.committed_events)
-        start = max(start, self.committed_events - self._settings.dedupe_events)
-        end = self.committed_events
-        async for records in self._log.read(self.events, start, end):
-            for record in records:
-                event = reading.read_record(source_of(record), self._settings.max_event_bytes)
-                if not isinstance(event, Unreadable) and event.given_id:
-                    self._seen.seen(event.tenant, event.event_id, record.timestamp, record.offset)
-
-    async def _find_pending(self) -> None:
-        """The time of the first event that is not judged yet; 0 where there is none."""
-        start, end = self.committed_events, (await self._log.stable_ends([self.events]))[self.events]
-        self._pending_since_ms = (await self._log.time_of(self.events, start, end) if end > start else None) or 0
+        self._folding.crowded = False
+        now_ms = clock.now_ms()
+        none_waits = await self._pending.look(self.feed_of_events.next)
+        if due:
+            await self._rebuild.check()
+            needed_ms = now_ms if none_waits else min(now_ms, self._pending.since_ms)
+            self._swept, self._sweeping_ms = now, needed_ms - self._settings.history_ms

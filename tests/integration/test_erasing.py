@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -156,6 +157,27 @@ async def test_erasures_at_the_same_time_do_not_undo_each_other(settings: ReachS
     await keys.reach("t")
     assert [await keys.data_of("t", name, sealed[name]) for name in names] == [None] * len(names)
     assert await keys.data_of("t", "other", sealed["other"]) == b"data of other"
+
+
+async def test_a_key_that_is_made_while_others_are_rewritten_gives_the_event_up_too(
+    settings: ReachSettings, log: Log, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, late = await make("t"), await make("t")
+    sealed = [seal(keys, "e")]
+    commit = erasing._commit
+
+    async def meanwhile(*told: Any) -> int:
+        if len(sealed) == 1:
+            await late._make(["t"])  # it had not heard of the other key
+            sealed.append(seal(late, "e"))
+        return await commit(*told)
+
+    monkeypatch.setattr(erasing, "_commit", meanwhile)
+    assert (await erasing.erase_events(settings, log, "t", ["e"])).keys == 2
+    assert sealed[0].key_id != sealed[1].key_id
+    for one in sealed:
+        await late.reach("t")
+        assert await late.data_of("t", "e", one) is None
 
 
 async def test_one_that_woke_up_late_cannot_put_back_what_was_erased(

@@ -1,11 +1,14 @@
 """What dies is started again; what says that only an operator can help is not, where that was asked for."""
 
 import asyncio
+import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from compose import supervisor
+from compose import children, supervisor
 from compose.supervisor import GivenUp, Member, Supervisor
 
 
@@ -76,3 +79,76 @@ def test_together_nobody_waits_for_who_takes_long(tmp_path: Path, monkeypatch: p
         pass
     assert set(watched.pids()) == {"w-0", "w-1"}
     assert watched.stop() == {"w-0": 0, "w-1": 0}
+
+
+FOREVER = "import time\nwhile True: time.sleep(1)\n"
+
+
+async def test_where_watching_fails_all_are_stopped_and_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def say(line: str) -> None:
+        raise BrokenPipeError(line)
+
+    members = [member(tmp_path, "w-0", FOREVER), member(tmp_path, "w-1", "sys.exit(1)")]
+    watched, stop = Supervisor(members, {}, say), asyncio.Event()
+    running: list[subprocess.Popen[bytes]] = []
+    told: list[str] = []
+
+    async def run() -> None:
+        async with watched.running(stop):
+            running.extend(child.process for child in watched._children.values())
+            await stop.wait()
+            told.append("to stop")
+
+    with pytest.raises(BrokenPipeError, match="w-1 has ended"):
+        await asyncio.wait_for(run(), 10)
+    assert told == ["to stop"]
+    assert [child.poll() for child in running] == [-signal.SIGTERM, 1]
+
+
+async def test_who_has_been_started_is_stopped_where_another_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started: list[subprocess.Popen[bytes]] = []
+    start = children.start
+
+    def out_of_processes(*told: Any, **more: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(start(*told, **more))
+        return started[0]
+
+    monkeypatch.setattr(children, "start", out_of_processes)
+    members = [member(tmp_path, name, FOREVER) for name in ("w-0", "w-1")]
+    with pytest.raises(BlockingIOError):
+        async with Supervisor(members, {}, lambda _: None).running(asyncio.Event()):
+            pytest.fail("it did not start")
+    assert started[0].poll() == -signal.SIGTERM
+
+
+async def test_a_member_that_cannot_be_started_again_just_now_is_later_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    start, refusals = children.start, 0
+    watched = Supervisor([member(tmp_path, name, "sys.exit(1)") for name in ("w-0", "w-1")], {}, said.append)
+
+    def out_of_processes(*told: Any, **more: Any) -> subprocess.Popen[bytes]:
+        nonlocal refusals
+        if watched.restarts in (1, 2) and refusals < 3:
+            refusals += 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*told, **more)
+
+    monkeypatch.setattr(children, "start", out_of_processes)
+    async with asyncio.timeout(20), watched.running(stop := asyncio.Event()):
+        while watched.restarts < 4 and not stop.is_set():
+            await asyncio.sleep(0.01)
+    assert refusals == 3
+    assert any("cannot be started: [Errno 11]" in line for line in said)
+    assert {line.split()[0] for line in said if line.endswith("has been started again")} == {"w-0", "w-1"}

@@ -10,8 +10,9 @@ from schemas.changes import Subscription
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
-from streams.core import judging, partitioning, reading
+from streams.core import judging, partitioning, parts, reading
 from streams.core.outputs import Output, Source
+from streams.core.parts import Part
 
 EVENT = Event("t", "1", "a.b", b"1.10", time="2026-01-02T03:04:05Z", attributes={"source": "/s"})
 BYTES = st.one_of(st.none(), st.binary(max_size=20))
@@ -46,6 +47,40 @@ def test_each_endpoint_gets_one_delivery_or_one_skip_or_nothing(found: list[tupl
     assert judged.deliveries == owed.count(State.ACTIVE)
     assert judged.deliveries + judged.skipped == len(owed) == len(judged.outputs)
     assert len({made.key for made in judged.outputs}) == len(owed)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from(list(State)), st.integers(90, 110), st.sampled_from(["a.*", "x"]))),
+    st.integers(1, 2_000),
+)
+def test_parts_are_the_whole_and_none_has_more_room_than_it_may_but_for_its_last(
+    found: list[tuple[State, int, str]], room: int
+) -> None:
+    candidates = [endpoint(f"e{n:03}", version(at_ms, state, p)) for n, (state, at_ms, p) in enumerate(found)]
+    source = Source("p.events", 4, 9, 100, b"t", b"as it came", [("h", b"1")])
+    made: list[Output] = []
+    to: str | None = ""
+    while to is not None:
+        metadata = str(Part(9, 100, to)) if to else ""
+        part = parts.read(9, metadata)
+        left = [one for one in candidates if part is None or one.endpoint_id > part.to]
+        judged = judging.judge(EVENT, source, left, room=room)
+        assert sum(output.size for output in judged.outputs[:-1]) < room
+        assert judged.to is None or sum(output.size for output in judged.outputs) >= room
+        made += judged.outputs
+        to = judged.to
+    assert made == judge(*candidates).outputs
+
+
+def test_a_part_is_of_its_own_event_and_of_no_other_at_its_offset() -> None:
+    part = parts.read(9, str(Part(9, 100, "e-1_Z")))
+    assert part == Part(9, 100, "e-1_Z")
+    assert part.is_of(Source("p.events", 4, 9, 100, b"t", b""))
+    assert not part.is_of(Source("p.events", 4, 9, 101, b"t", b""))
+    assert not part.is_of(Source("p.events", 4, 10, 100, b"t", b""))
+    for metadata in ("", "AQ==", "judged=1;to=", "judged=1;to=a b"):
+        assert parts.read(9, metadata) is None
 
 
 def test_a_delivery_says_all_that_the_event_said() -> None:

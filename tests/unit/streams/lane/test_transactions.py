@@ -118,7 +118,7 @@ async def test_a_coordinator_that_has_moved_is_looked_for_again() -> None:
 
 
 @pytest.mark.parametrize("request_type", [protocol.Produce, protocol.TxnOffsetCommit, protocol.EndTxn])
-@pytest.mark.parametrize("code", [47, 90])
+@pytest.mark.parametrize("code", [47, 49, 90])
 async def test_who_is_fenced_says_so_and_ends_nothing(request_type: type[Request[Any]], code: int) -> None:
     made, cluster = writer({request_type: [code]})
     with pytest.raises(Fenced):

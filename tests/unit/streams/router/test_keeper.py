@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from schemas import endpoints
 from schemas.changes import Subscription
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
+from schemas.settings import RouterSettings
 from streams.core import matching
+from streams.core.marks import Mark
 from streams.router import keeper as keeping
+from streams.router.folding import Folding
 from streams.router.keeper import Keeper
+from streams.router.rebuild import Rebuild
 
 PLACE = TopicPartition("endpoints", 0)
 TENANTS, IDS, PATTERNS = ("a", "b"), ("e0", "e1", "e2"), ("order.*", "invoice.paid", "**")
@@ -45,6 +49,10 @@ class Topic:
     async def stable_ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """See `Log.stable_ends`."""
         return dict.fromkeys(places, len(self.records))
+
+    async def bounds(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """See `Log.bounds`."""
+        return dict.fromkeys(places, (0, len(self.records)))
 
     async def read(self, place: TopicPartition, start: int, end: int) -> AsyncIterator[Sequence[Stored]]:
         """See `Log.read`."""
@@ -131,7 +139,10 @@ async def test_what_is_known_is_what_was_committed_and_over_it_what_was_changed(
                 case _:
                     pass
             for tenant, event_type in itertools.product(TENANTS, TYPES):
-                assert kept.candidates(tenant, event_type) == led_to(known, tenant, event_type)
+                owed = led_to(known, tenant, event_type)
+                assert list(kept.candidates(tenant, event_type)) == owed
+                later = [one for one in owed if one.endpoint_id > "e0"]
+                assert list(kept.candidates(tenant, event_type, "e0")) == later
             assert {key: EndpointRecord.decode(kept.value(key) or b"") for key in kept} == committed
             assert len(kept) == len(committed)
             for tenant, endpoint_id in itertools.product(TENANTS, IDS):
@@ -185,3 +196,30 @@ def test_it_is_full_with_as_much_as_one_transaction_should_have_until_that_is_ta
     assert kept.full
     kept.snapshot()
     assert not kept.full
+
+
+async def test_a_topic_that_ends_before_what_was_read_of_it_is_read_from_its_beginning() -> None:
+    kept, topic = Keeper(PLACE), Topic()
+    log: Any = topic
+    topic.write({f"a/e{number}".encode(): record("a", f"e{number}", number, ["**"]).encode() for number in range(3)})
+    await kept.load(log)
+    topic.records.clear()
+    topic.write({b"a/e1": record("a", "e1", 9, ["**"]).encode()})
+    await kept.load(log)
+    assert [(one.endpoint_id, one.current.offset) for one in kept.candidates("a", "order.made")] == [("e1", 9)]
+    assert kept.position == 1
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+async def test_what_another_has_rebuilt_is_read_from_its_beginning(generation: int) -> None:
+    kept, topic = Keeper(PLACE), Topic()
+    log: Any = topic
+    rebuild = Rebuild(log, kept, Folding(RouterSettings(partitions=1), kept), TopicPartition("subscriptions", 0))
+    topic.write({f"a/e{number}".encode(): record("a", f"e{number}", number, ["**"]).encode() for number in range(2)})
+    await rebuild.load(str(Mark(2)), 5, 1)
+    if generation:
+        topic.records.clear()
+        topic.write({f"a/f{number}".encode(): record("a", f"f{number}", 1, ["**"]).encode() for number in range(3)})
+    await rebuild.load(str(Mark(len(topic.records), 0, generation)), 5, 1)
+    names = ["f0", "f1", "f2"] if generation else ["e0", "e1"]
+    assert [one.endpoint_id for one in kept.candidates("a", "order.made")] == names
