@@ -8,10 +8,10 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
 from schemas.results import ErrorKind, Result, Verdict
-from streams.core import matching, ordering, outputs, partitioning, reading, versions
+from streams.core import matching, ordering, outputs, partitioning, reading
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
-from streams.core.plans import Envelope, Plans
+from streams.core.plans import Envelope, Plan
 
 #: What a result says of an endpoint in a state that takes no deliveries.
 KIND_OF_STATE = {
@@ -49,39 +49,32 @@ def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
     return moved if moved.fits else outputs.rejected(source, "the record is misplaced and too large to be moved")
 
 
-def judge(event: Event, source: Source, candidates: Iterable[EndpointRecord], plans: Plans | None = None) -> Judged:
-    """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match.
-
-    `plans`: what is remembered of endpoints from one event to the next.
-    """
-    plans = Plans() if plans is None else plans
+def judge(event: Event, source: Source, candidates: Iterable[Plan]) -> Judged:
+    """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match."""
     made: list[Output] = []
     deliveries = skipped = 0
     filterable = Filterable(event)
     envelope: Envelope | None = None
-    for record in candidates:
-        version = versions.as_of(record, source.at_ms)
-        if version is None:
-            continue
-        plan = plans.of(record, version)
-        if (pattern := plan.matching(event.event_type, filterable)) is None:
+    for plan in candidates:
+        version = plan.as_of(source.at_ms)
+        if version is None or (pattern := version.matching(event.event_type, filterable)) is None:
             continue
         if version.state is not State.ACTIVE:
-            identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
-            made.append(outputs.result(skip(event, source.at_ms, record.endpoint_id, identity, version.state)))
+            identity = reading.delivery_id(event.tenant, event.event_id, plan.endpoint_id)
+            made.append(outputs.result(skip(event, source.at_ms, plan.endpoint_id, identity, version.state)))
             skipped += 1
             continue
         if event.erased:
-            made.append(outputs.result(erase(event, source.at_ms, record.endpoint_id)))
+            made.append(outputs.result(erase(event, source.at_ms, plan.endpoint_id)))
             skipped += 1
             continue
         envelope = envelope or Envelope(event, source)
-        delivery = envelope.to(plan, pattern, ordering.key_of(version.settings, filterable))
+        delivery = envelope.to(plan, version, pattern, ordering.key_at(version.ordered_by, filterable))
         if delivery.size <= _MAX_DELIVERY_BYTES:
             made.append(delivery)
             deliveries += 1
         else:
-            reason = f"its delivery to {record.endpoint_id} would have {delivery.size} bytes, more than the topic takes"
+            reason = f"its delivery to {plan.endpoint_id} would have {delivery.size} bytes, more than the topic takes"
             made.append(outputs.rejected(source, reason))
     return Judged(made, deliveries, skipped)
 

@@ -16,7 +16,6 @@ from streams import metrics
 from streams.core import judging, outputs, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
-from streams.core.plans import Plans
 from streams.core.reading import Unreadable
 from streams.erasure.view import DataKeys, Locked, NotReady
 from streams.lane import clock
@@ -41,8 +40,8 @@ MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
 #: All else of the process waits meanwhile.
 MAX_JUDGING_S = 0.2
-#: Endpoints made ready for events, in all partitions of a process that has all of them.
-MAX_PLANS = 40_000
+#: After a start, while there is nothing to be done, tenants are made ready for their first event, some every so often.
+WARM_S = 0.02
 MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
@@ -84,7 +83,6 @@ class RouterWork:
         self._opening = Opening(settings, keys)
         self._replays = Replays(settings, log, self.keeper, self.events, self._opening)
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
-        self._plans = Plans(MAX_PLANS // settings.partitions)
         self._pending_since_ms = 0
         self._swept = 0.0
         self._sweeping = False
@@ -173,6 +171,8 @@ class RouterWork:
             horizon_ms = clock.now_ms() - self._settings.history_ms
             written |= dict.fromkeys(self.keeper.gone_before(horizon_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
+            if self.keeper.warm():
+                asyncio.get_running_loop().call_later(WARM_S, self.notify)
             return None
         self._folding.take()
         self._sweeping = False
@@ -265,7 +265,7 @@ class RouterWork:
         if event.given_id and self._seen.seen(event.tenant, event.event_id, source.at_ms, source.offset):
             metrics.EVENTS.labels("repeated").inc()
             return []
-        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type), self._plans)
+        judged = judging.judge(event, source, self.keeper.candidates(event.tenant, event.event_type))
         (MATCHED if judged.outputs else UNMATCHED).inc()
         return judged.outputs
 

@@ -10,7 +10,7 @@ from schemas.changes import Subscription
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
-from streams.core import judging, partitioning, reading
+from streams.core import judging, partitioning, plans, reading
 from streams.core.outputs import Output, Source
 
 EVENT = Event("t", "1", "a.b", b"1.10", time="2026-01-02T03:04:05Z", attributes={"source": "/s"})
@@ -34,7 +34,9 @@ def endpoint(endpoint_id: str, *versions: EndpointVersion) -> EndpointRecord:
 
 
 def judge(*candidates: EndpointRecord, at_ms: int = 100, event: Event = EVENT) -> judging.Judged:
-    return judging.judge(event, Source("p.events", 4, 9, at_ms, b"t", b"as it came", [("h", b"1")]), candidates)
+    return judging.judge(
+        event, Source("p.events", 4, 9, at_ms, b"t", b"as it came", [("h", b"1")]), map(plans.of, candidates)
+    )
 
 
 @settings(max_examples=60)
