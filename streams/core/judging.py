@@ -8,7 +8,7 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
 from schemas.results import ErrorKind, Result, Verdict
-from streams.core import matching, ordering, outputs, partitioning, reading
+from streams.core import matching, ordering, outputs, partitioning, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
 from streams.core.plans import Envelope, Plan
@@ -49,11 +49,11 @@ def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
     return moved if moved.fits else outputs.rejected(source, "the record is misplaced and too large to be moved")
 
 
-def judge(event: Event, source: Source, candidates: Iterable[Plan]) -> Judged:
+def judge(event: Event, source: Source, candidates: Sequence[Plan]) -> Judged:
     """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match."""
     made: list[Output] = []
     deliveries = skipped = 0
-    filterable = Filterable(event)
+    filterable = Filterable(event, lambda: _asking(event.event_type, source.at_ms, candidates))
     envelope: Envelope | None = None
     for plan in candidates:
         version = plan.as_of(source.at_ms)
@@ -77,6 +77,25 @@ def judge(event: Event, source: Source, candidates: Iterable[Plan]) -> Judged:
             reason = f"its delivery to {plan.endpoint_id} would have {delivery.size} bytes, more than the topic takes"
             made.append(outputs.rejected(source, reason))
     return Judged(made, deliveries, skipped)
+
+
+def _asking(event_type: str, at_ms: int, candidates: Iterable[Plan]) -> int:
+    found = (plan.as_of(at_ms) for plan in candidates)
+    return sum(version is not None and version.asks(event_type) for version in found)
+
+
+def asking(event: Event, source: Source, records: Iterable[EndpointRecord]) -> int:
+    """How many endpoints of all of the event's tenant asked for its data, each by its version then."""
+    count = 0
+    for record in records:
+        version = versions.as_of(record, source.at_ms)
+        if version is not None and version.settings is not None:
+            count += any(
+                isinstance(one.filter, dict)
+                and any(matching.matches(each, event.event_type) for each in one.event_types)
+                for one in version.settings.subscriptions
+            )
+    return count
 
 
 def skip(event: Event, at_ms: int, endpoint_id: str, delivery_id: str, state: State) -> Result:
@@ -119,6 +138,7 @@ def matching_pattern(version: EndpointVersion, event: Event, filterable: Filtera
     """The pattern of the first subscription that the event matches; None where there is none."""
     if version.settings is None:
         return None
+    filterable.turn()
     for subscription in version.settings.subscriptions:
         for pattern in subscription.event_types:
             if matching.matches(pattern, event.event_type):

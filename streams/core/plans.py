@@ -92,11 +92,20 @@ class PlannedVersion:
 
     def matching(self, event_type: str, event: Filterable) -> Pattern | None:
         """The pattern of the first subscription that the event matches; None where there is none."""
+        if self._filters:
+            event.turn()
         for pattern in self._types.covering(event_type):
             wanted = self._filters[pattern.place] if self._filters else None
-            if wanted is None or event.passes(wanted.given, wanted.compiled):
+            if wanted is None or event.passes(*wanted.ready()):
                 return pattern
         return None
+
+    def asks(self, event_type: str) -> bool:
+        """Whether one of its filters on events of the type is on the data."""
+        return bool(self._filters) and any(
+            (wanted := self._filters[pattern.place]) is not None and wanted.is_on_data
+            for pattern in self._types.covering(event_type)
+        )
 
 
 class Filter:
@@ -109,17 +118,12 @@ class Filter:
         self._read: tuple[Any, filtering.Compiled | None] | None = None
 
     @property
-    def given(self) -> str | dict[str, Any] | None:
-        """As it was given."""
-        given: str | dict[str, Any] | None = self._known()[0]
-        return given
+    def is_on_data(self) -> bool:
+        """False for an expression."""
+        return isinstance(self.ready()[0], dict)
 
-    @property
-    def compiled(self) -> filtering.Compiled | None:
-        """Ready for many events."""
-        return self._known()[1]
-
-    def _known(self) -> tuple[Any, filtering.Compiled | None]:
+    def ready(self) -> tuple[str | dict[str, Any] | None, filtering.Compiled | None]:
+        """As it was given, and as it is for many events."""
         if self._read is None:
             given = orjson.loads(self._raw)
             self._read = given, filtering.compiled(given)
