@@ -3,7 +3,7 @@
 The whole record takes sixteen times as long, and several times the memory.
 """
 
-from collections.abc import Set
+from collections.abc import Collection
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Subscribed(SubscribedVersion, kw_only=True, gc=False):
 
 
 class _Types(msgspec.Struct, gc=False):
-    event_types: frozenset[str]
+    event_types: tuple[str, ...]
 
 
 class _Older(msgspec.Struct, gc=False):
@@ -64,8 +64,8 @@ def read(value: bytes) -> Subscribed:
     return _SUBSCRIBED.decode(value)
 
 
-def patterns(value: bytes) -> Set[str]:
-    """The event-type patterns of all versions, from such a value. Raises the same."""
+def patterns(value: bytes) -> Collection[str]:
+    """The event-type patterns of all versions, from such a value, some perhaps several times. Raises the same."""
     known = _KNOWN.decode(value)
     if len(known.subscriptions) == 1 and not known.history:
         return known.subscriptions[0].event_types

@@ -5,7 +5,7 @@ but Hookfold's own events: those go to patterns that begin with their name.
 """
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
@@ -104,14 +104,14 @@ class TenantIndex(Generic[Id]):
         #: About how many bytes it takes.
         self.size = _EMPTY_BYTES
 
-    def put(self, endpoint_id: Id, patterns: Set[str], had: Set[str] = frozenset()) -> None:
+    def put(self, endpoint_id: Id, patterns: Collection[str], had: Collection[str] = ()) -> None:
         """The endpoint has just these patterns from now on; `had`: those that it had."""
         if had:
             if patterns == had:
                 return
-            for pattern in had - patterns:
+            for pattern in set(had).difference(patterns):
                 self._take(pattern, endpoint_id)
-            patterns = patterns - had
+            patterns = set(patterns).difference(had)
         if self._found:
             self._found.clear()
             self._found_bytes = 0
@@ -124,9 +124,10 @@ class TenantIndex(Generic[Id]):
                 if "*" in pattern and (shape := _shape(pattern)) is not None:
                     self._shapes[shape] = self._shapes.get(shape, 0) + 1
             elif isinstance(known, set):
+                before = len(known)
                 known.add(endpoint_id)
-                self.size += _MEMBER_BYTES
-            else:
+                self.size += _MEMBER_BYTES * (len(known) - before)
+            elif known != endpoint_id:
                 by_pattern[pattern] = {known, endpoint_id}
                 self.size += _SET_BYTES
 

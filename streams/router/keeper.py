@@ -105,8 +105,7 @@ class Keeper:
     def warm(self) -> bool:
         """Index some of the tenants that were loaded; False when there are none left, or no room for more.
 
-        The first event of a tenant would wait for it, and it takes twice as long when nothing of the tenant's is in the
-        processor's caches.
+        It is not done while they are loaded: of tenants in turn it takes twice as long, and everybody waits.
         """
         count = 0
         for tenant in self._unasked:
@@ -145,7 +144,7 @@ class Keeper:
         key = f"{record.tenant}/{record.endpoint_id}".encode()
         # A copy: what orjson hands out keeps the buffer that it was written into, 8 kB each.
         value = bytes(memoryview(record.encode() if value is None else value))
-        self._reindex(key, value)
+        self._reindex(key, self._now(key), value)
         self._overlay.put(key, value)
         self._dirty[key] = None
         self._dirty_bytes += len(value)
@@ -207,8 +206,8 @@ class Keeper:
             self._indexes.put(tenant, index)
         return index
 
-    def _reindex(self, key: bytes, value: bytes | None) -> None:
-        """What is remembered of an endpoint is to be as in `value`; what it is of is still there."""
+    def _reindex(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
+        """What is remembered of an endpoint is to be as in `value`, which is not there yet."""
         self._parsed.pop(key, None)
         self._plans.forget(key)
         tenant, _, endpoint_id = key.partition(b"/")
@@ -216,11 +215,12 @@ class Keeper:
         if index is None:
             if self._values.of(tenant) or self._overlay.of(tenant):
                 return
-            index = self._index(tenant)  # a tenant's first endpoint: it takes nothing, and nothing has to be read again
-        size, before = index.size, self._now(key)
-        had = subscribed.patterns(before) if before is not None else frozenset[str]()
-        index.put(endpoint_id, subscribed.patterns(value) if value is not None else frozenset[str](), had)
-        self._indexes.grown(tenant, index.size - size)
+            index = self._index(tenant)  # its first endpoint: now it takes nothing, and nothing has to be read again
+        size = index.size
+        had = subscribed.patterns(before) if before is not None else ()
+        index.put(endpoint_id, subscribed.patterns(value) if value is not None else (), had)
+        if index.size != size:
+            self._indexes.grown(tenant, index.size - size)
 
     def _forget_changes(self) -> None:
         self._overlay.clear()
@@ -235,7 +235,7 @@ class Keeper:
         self._gone.pop(key, None)
         if value is None:
             if key not in self._overlay:
-                self._reindex(key, None)
+                self._reindex(key, self._values.get(key), None)
             self._values.pop(key)
             self._catching.pop(key, None)
             return
