@@ -15,7 +15,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
 from streams import provisioning
-from streams.lane import connections, offset_fetch
+from streams.lane import connections, offset_fetch, private
 from streams.lane.bounded import Joined, within
 from streams.lane.ends import REQUEST_TIMEOUT_S, Ends
 from streams.lane.health import Health
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Control records end no poll: how long one lasts is how late their end is seen.
 READ_POLL_MS = 20
+#: A replay takes so many events at a time as its rate allows; the rest of what was fetched is thrown away.
+ASIDE_FETCH_BYTES = 131_072
 LIMITS_AGE_S = 60.0
 TOPICS_AGE_S = 5.0
 LISTEN_INTERVAL_S = 3.0
@@ -72,7 +74,8 @@ class Log:
         self._admin = connections.admin(self._settings)
         self._uncommitted = connections.reader(self._settings, "read_uncommitted")
         self._committed = connections.reader(self._settings)
-        self._ranges = [connections.reader(self._settings) for _ in self._range_locks]
+        aside = connections.reader(self._settings, fetch_bytes=ASIDE_FETCH_BYTES)
+        self._ranges = [connections.reader(self._settings), aside]
         self._ends, self._stable_ends = Ends(self._uncommitted), Ends(self._committed)
         clients: tuple[Any, ...] = (self._admin, self._uncommitted, self._committed, *self._ranges)
         for client in clients:
@@ -223,4 +226,5 @@ class Log:
                     elif now - heard > REQUEST_TIMEOUT_S:
                         raise TimeoutError(f"{partition} cannot be read from {position} to {end}")
             finally:
+                private.drop_fetched(reader)
                 reader.unsubscribe()
