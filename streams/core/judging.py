@@ -25,7 +25,7 @@ ERASED = "the event was erased"
 _MAX_DELIVERY_BYTES = outputs.MAX_BYTES[topics.DELIVERIES]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judged:
     """What is written for one event, and how many of it are deliveries and skipped results."""
 

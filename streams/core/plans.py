@@ -168,6 +168,12 @@ def read(value: bytes) -> Plan:
     return Plan(subscribed.read(value))
 
 
+@lru_cache(maxsize=256)
+def _content_type(text: str) -> tuple[tuple[str, bytes], int]:
+    header = ("data-content-type", text.encode())
+    return header, outputs.bytes_of(header)
+
+
 class Envelope:
     """The deliveries of one event, as first attempts, with the headers that `Delivery` gives them, in their order."""
 
@@ -191,8 +197,9 @@ class Envelope:
             headers.append(header := ("event-time", event.time.encode()))
             size += outputs.bytes_of(header)
         if event.data_content_type is not None:
-            headers.append(header := ("data-content-type", event.data_content_type.encode()))
-            size += outputs.bytes_of(header)
+            header, more = _content_type(event.data_content_type)
+            headers.append(header)
+            size += more
         if event.traceparent is not None:
             headers.append(header := ("traceparent", event.traceparent.encode()))
             size += outputs.bytes_of(header)
