@@ -172,6 +172,7 @@ class Growth:
                 f"load {system.load_average()}",
                 flush=True,
             )
+        self.show_rss()
 
     async def restart(self, what: str, *, keep: bool = True, lose: bool = False) -> None:
         """Stop router and egress, publish, start both at once; how long until all has come."""
