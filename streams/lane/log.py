@@ -211,6 +211,7 @@ class Log:
             reader.assign([partition])
             try:
                 first = (await reader.beginning_offsets([partition]))[partition]
+                private.drop_fetched(reader)  # it may have begun at the beginning by itself
                 reader.seek(partition, max(start, first))
                 position = max(start, first)
                 heard = asyncio.get_running_loop().time()
