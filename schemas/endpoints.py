@@ -3,7 +3,6 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-import msgspec
 import orjson
 from pydantic import Field
 
@@ -177,35 +176,6 @@ class EndpointRecord(Record):
             )
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"not a record of endpoints: {problem!r}") from problem
-
-
-class _Patterns(msgspec.Struct):
-    event_types: list[str]
-
-
-class _Older(msgspec.Struct):
-    subscriptions: list[_Patterns] = []
-
-
-class _Subscribed(_Older):
-    history: list[_Older] = []
-
-
-_SUBSCRIBED = msgspec.json.Decoder(_Subscribed)
-
-
-def patterns(value: bytes) -> set[str]:
-    """The event-type patterns of all versions in a value that `encode` made; a tenth of what `decode` costs.
-
-    Raises msgspec's `DecodeError` on anything else.
-    """
-    known = _SUBSCRIBED.decode(value)
-    return {
-        pattern
-        for version in (known, *known.history)
-        for subscription in version.subscriptions
-        for pattern in subscription.event_types
-    }
 
 
 def _flat(version: EndpointVersion) -> dict[str, Any]:

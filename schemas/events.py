@@ -36,9 +36,9 @@ class Sealed:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """What happened at a tenant.
+    """What happened at a tenant; nobody changes one, and frozen it would take several times as long to be made.
 
     `given_id` tells whether the provider named the id (only such ids can repeat). `data` are the provider's bytes;
     `time` is RFC 3339 as it was given; `attributes` are the CloudEvents attributes besides id, type, time and

@@ -16,7 +16,7 @@ from handlers.gateway.problems import Kind, Refusal
 from handlers.gateway.views import Views
 from schemas.api import Attempt, ChangePlace, EndpointExplained, Explanation
 from schemas.endpoints import EndpointRecord
-from streams.core import explaining
+from streams.core import explaining, judging
 from streams.core.explaining import Decision
 from streams.core.sealing import CannotOpen
 from streams.lane import clock
@@ -39,6 +39,7 @@ async def explain(context: Context, request: web.Request) -> web.StreamResponse:
         more = "; what became of it is told by /deliveries" if results else ""
         raise Refusal(Kind.NOT_FOUND, f"there is no event {event_id[:256]} in the log{more}")
     records = await _records(context, tenant, found)
+    asking = judging.asking(found.event, found.source, records)
     return answer(
         Explanation(
             event_id=event_id,
@@ -47,7 +48,9 @@ async def explain(context: Context, request: web.Request) -> web.StreamResponse:
             partition=found.source.partition,
             offset=found.source.offset,
             erased=found.event.erased or None,
-            endpoints=tuple(_explained(found, record, results.get(record.endpoint_id, [])) for record in records),
+            endpoints=tuple(
+                _explained(found, record, asking, results.get(record.endpoint_id, [])) for record in records
+            ),
         )
     )
 
@@ -80,8 +83,10 @@ async def _records(context: Context, tenant: str, found: Found) -> list[Endpoint
         raise Refusal(Kind.UNAVAILABLE, "Kafka does not answer", retry_after_s=RETRY_AFTER_S) from problem
 
 
-def _explained(found: Found, record: EndpointRecord, results: list[tuple[int, dict[str, Any]]]) -> EndpointExplained:
-    explained = explaining.explain(found.event, found.source, record)
+def _explained(
+    found: Found, record: EndpointRecord, asking: int, results: list[tuple[int, dict[str, Any]]]
+) -> EndpointExplained:
+    explained = explaining.explain(found.event, found.source, record, asking)
     decision = "waiting" if explained.decision is Decision.OWED else explained.decision.value
     reason = explained.reason
     if results:

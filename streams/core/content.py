@@ -17,9 +17,11 @@ from typing import Any
 
 MAX_DEPTH = 32
 MAX_PARTS = 250
-#: Comparisons of one filter on one event, and of all filters on it.
+#: Comparisons of one endpoint's filters on one event, and of all filters on it; and what an endpoint has in any case,
+#: which 10,000 of a tenant can have.
 MAX_STEPS = 50_000
-MAX_EVENT_STEPS = 500_000
+MAX_EVENT_STEPS = 1_000_000
+MIN_STEPS = 100
 
 #: What stands for a field that the data does not have.
 MISSING: Any = object()
@@ -32,10 +34,18 @@ class TooCostly(Exception):
 
 
 class Budget:
-    """How many comparisons are left for the filters of one event."""
+    """How many comparisons are left for one endpoint's filters on an event."""
 
-    def __init__(self) -> None:
-        self.left = MAX_EVENT_STEPS
+    def __init__(self, left: int = MAX_STEPS) -> None:
+        self.left = left
+
+
+def share(asking: int) -> int:
+    """The comparisons that each of so many endpoints has which ask for the data of an event.
+
+    It does not depend on what the others do with theirs: so none takes another's, and it can be told afterwards.
+    """
+    return max(MIN_STEPS, min(MAX_STEPS, MAX_EVENT_STEPS // max(1, asking)))
 
 
 class _Meter:
@@ -84,7 +94,7 @@ def _number(text: str) -> Any:
 
 def evaluate(test: Test, data: Any, budget: Budget) -> bool:
     """Whether the filter matches. Raises `TooCostly`."""
-    _METER.left = allowed = min(MAX_STEPS, budget.left)
+    _METER.left = allowed = budget.left
     try:
         return test(data)
     finally:

@@ -59,6 +59,8 @@ def _refuse_attributes(attributes: Iterable[tuple[str, str]], content_type: str 
 
 def refuse_text(text: str) -> str | None:
     """Why a text can be no id or type of an event, as the end of a sentence; None where it can."""
+    if len(text) <= MAX_TEXT_BYTES and text.isascii() and text.isprintable():
+        return None  # nearly all are like that
     if _CONTROL.search(text):
         return "has control characters"
     try:

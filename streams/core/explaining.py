@@ -33,15 +33,18 @@ class Explained:
     version: EndpointVersion
 
 
-def explain(event: Event, source: Source, record: EndpointRecord) -> Explained:
-    """How the event was judged for the endpoint. `record` has every version that the event may need."""
+def explain(event: Event, source: Source, record: EndpointRecord, asking: int = 1) -> Explained:
+    """How the event was judged for the endpoint. `record` has every version that the event may need.
+
+    `asking`: see `judging.asking`; what the endpoint's filters might cost depends on it.
+    """
     version = versions.as_of(record, source.at_ms)
     if version is None:
         first = record.history[0] if record.history else record.current
         return Explained(Decision.NOT_REGISTERED, "the endpoint was registered after the event", first)
     if version.settings is None:
         return Explained(Decision.NOT_REGISTERED, "the endpoint had been unregistered before the event", version)
-    filterable = Filterable(event)
+    filterable = Filterable(event, lambda: asking)
     refusals: list[str] = []
     for subscription in version.settings.subscriptions:
         pattern = next((one for one in subscription.event_types if matching.matches(one, event.event_type)), None)

@@ -1,6 +1,6 @@
 """Whether an event passes a subscription's filter: a CESQL expression on its attributes, or an object on its data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.events import Event, cloud_attributes
@@ -43,14 +43,23 @@ def compiled(given: str | dict[str, Any] | None) -> Compiled | None:
 
 
 class Filterable:
-    """An event as filters see it; what they need of it is made when the first one asks."""
+    """An event as filters see it; what they need of it is made when the first one asks.
 
-    def __init__(self, event: Event) -> None:
+    `asking`: how many endpoints ask for its data, itself asked for when the first one does.
+    """
+
+    def __init__(self, event: Event, asking: Callable[[], int] = lambda: 1) -> None:
         self._event = event
+        self._asking = asking
+        self._share: int | None = None
         self._attributes: Mapping[str, str] | None = None
         self._data: Any = None
-        self._budget = content.Budget()
+        self._budget: content.Budget | None = None
         self._parsed = False
+
+    def turn(self) -> None:
+        """The filters that come are another endpoint's."""
+        self._budget = None
 
     def passes(self, given: str | dict[str, Any] | None, ready: Compiled | None = None) -> bool:
         """Whether the event passes; an error while that is found out is a no. `ready`: the same filter, compiled.
@@ -70,7 +79,7 @@ class Filterable:
             if isinstance(test, cesql.Filter):
                 matched = test.matches(self._attributes_of())
             else:
-                matched = content.evaluate(test, self._data_of(), self._budget)
+                matched = content.evaluate(test, self._data_of(), self._budget_of())
         except Exception as problem:  # whatever it is, it must not keep the event from other endpoints
             return f"the filter failed: {problem}"
         return None if matched else "the filter does not match"
@@ -92,6 +101,13 @@ class Filterable:
         if self._attributes is None:
             self._attributes = attributes_of(self._event)
         return self._attributes
+
+    def _budget_of(self) -> content.Budget:
+        if self._share is None:
+            self._share = content.share(self._asking())
+        if self._budget is None:
+            self._budget = content.Budget(self._share)
+        return self._budget
 
     def _data_of(self) -> Any:
         if not self._parsed:

@@ -11,7 +11,7 @@ from schemas.results import ErrorKind, Result, Verdict
 from streams.core import matching, ordering, outputs, partitioning, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
-from streams.core.plans import Envelope, Plans
+from streams.core.plans import Envelope, Plan
 
 #: What a result says of an endpoint in a state that takes no deliveries.
 KIND_OF_STATE = {
@@ -25,7 +25,7 @@ ERASED = "the event was erased"
 _MAX_DELIVERY_BYTES = outputs.MAX_BYTES[topics.DELIVERIES]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judged:
     """What is written for one event, and how many of it are deliveries and skipped results.
 
@@ -56,50 +56,65 @@ def misplaced(source: Source, topic: str, partitions: int) -> Output | None:
 def judge(
     event: Event,
     source: Source,
-    candidates: Iterable[EndpointRecord],
-    plans: Plans | None = None,
+    candidates: Iterable[Plan],
+    left: Iterable[Plan] | None = None,
     room: int | None = None,
 ) -> Judged:
     """The outputs for an event; `candidates` are at least all endpoints of its tenant that could match.
 
-    `plans`: what is remembered of endpoints from one event to the next. `room`: with outputs of so many bytes it ends.
+    `left`: those of them that it is not judged for yet. `room`: with outputs of so many bytes it ends.
     """
-    plans = Plans() if plans is None else plans
     made: list[Output] = []
     deliveries = skipped = counted = size = 0
     to = ""
-    filterable = Filterable(event)
+    filterable = Filterable(event, lambda: _asking(event.event_type, source.at_ms, candidates))
     envelope: Envelope | None = None
-    for record in candidates:
+    for plan in candidates if left is None else left:
         if counted < len(made):
             counted, size = len(made), size + made[-1].size
             if room is not None and size >= room:
                 return Judged(made, deliveries, skipped, to)
-        to = record.endpoint_id
-        version = versions.as_of(record, source.at_ms)
-        if version is None:
-            continue
-        plan = plans.of(record, version)
-        if (pattern := plan.matching(event.event_type, filterable)) is None:
+        to = plan.endpoint_id
+        version = plan.as_of(source.at_ms)
+        if version is None or (pattern := version.matching(event.event_type, filterable)) is None:
             continue
         if version.state is not State.ACTIVE:
-            identity = reading.delivery_id(event.tenant, event.event_id, record.endpoint_id)
-            made.append(outputs.result(skip(event, source.at_ms, record.endpoint_id, identity, version.state)))
+            identity = reading.delivery_id(event.tenant, event.event_id, plan.endpoint_id)
+            made.append(outputs.result(skip(event, source.at_ms, plan.endpoint_id, identity, version.state)))
             skipped += 1
             continue
         if event.erased:
-            made.append(outputs.result(erase(event, source.at_ms, record.endpoint_id)))
+            made.append(outputs.result(erase(event, source.at_ms, plan.endpoint_id)))
             skipped += 1
             continue
         envelope = envelope or Envelope(event, source)
-        delivery = envelope.to(plan, pattern, ordering.key_of(version.settings, filterable))
+        delivery = envelope.to(plan, version, pattern, ordering.key_at(version.ordered_by, filterable))
         if delivery.size <= _MAX_DELIVERY_BYTES:
             made.append(delivery)
             deliveries += 1
         else:
-            reason = f"its delivery to {record.endpoint_id} would have {delivery.size} bytes, more than the topic takes"
+            reason = f"its delivery to {plan.endpoint_id} would have {delivery.size} bytes, more than the topic takes"
             made.append(outputs.rejected(source, reason))
     return Judged(made, deliveries, skipped)
+
+
+def _asking(event_type: str, at_ms: int, candidates: Iterable[Plan]) -> int:
+    found = (plan.as_of(at_ms) for plan in candidates)
+    return sum(version is not None and version.asks(event_type) for version in found)
+
+
+def asking(event: Event, source: Source, records: Iterable[EndpointRecord]) -> int:
+    """How many endpoints of all of the event's tenant asked for its data, each by its version then."""
+    count = 0
+    for record in records:
+        version = versions.as_of(record, source.at_ms)
+        if version is not None and version.settings is not None:
+            count += any(
+                isinstance(one.filter, dict)
+                and any(matching.matches(each, event.event_type) for each in one.event_types)
+                for one in version.settings.subscriptions
+            )
+    return count
 
 
 def skip(event: Event, at_ms: int, endpoint_id: str, delivery_id: str, state: State) -> Result:
@@ -142,6 +157,7 @@ def matching_pattern(version: EndpointVersion, event: Event, filterable: Filtera
     """The pattern of the first subscription that the event matches; None where there is none."""
     if version.settings is None:
         return None
+    filterable.turn()
     for subscription in version.settings.subscriptions:
         for pattern in subscription.event_types:
             if matching.matches(pattern, event.event_type):

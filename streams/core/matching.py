@@ -5,13 +5,18 @@ but Hookfold's own events: those go to patterns that begin with their name.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Generic, NamedTuple, TypeVar
 
 from schemas.events import OWN_TYPES
 
 MAX_PATTERN = 256
-#: Event types whose endpoints a tenant's index remembers.
-MAX_FOUND = 64
+_EVERYTHING = ("*", "**")
+#: About what an index takes: by itself, for a pattern with its text, for its second endpoint, for each of the others.
+_EMPTY_BYTES, _PATTERN_BYTES, _SET_BYTES, _MEMBER_BYTES = 600, 120, 250, 50
+#: What was found may take as much again, and so much in any case: for an event type, and for each of its endpoints.
+_MIN_FOUND_BYTES, _TYPE_BYTES, _FOUND_BYTES = 4_000, 200, 8
 _SEGMENT = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
@@ -44,93 +49,128 @@ def matches(pattern: str, event_type: str) -> bool:
     return all(segment in ("*", given) for segment, given in zip(wanted, found, strict=False))
 
 
-class _Node:
-    """Most nodes have one of the three, and there are a million of them."""
+class _Shape(NamedTuple):
+    """Where the stars of a pattern are, and how many segments it has without a final `**`."""
 
-    __slots__ = ("below", "children", "here")
+    length: int
+    deep: bool
+    stars: tuple[int, ...]
+
+    def of(self, segments: list[str]) -> str | None:
+        """The one pattern of this shape that covers an event type of these segments; None where there can be none."""
+        if len(segments) <= self.length if self.deep else len(segments) != self.length:
+            return None
+        named = segments[: self.length]
+        for place in self.stars:
+            named[place] = "*"
+        if self.deep:
+            named.append("**")
+        return ".".join(named)
+
+
+@lru_cache(maxsize=65_536)
+def _shape(pattern: str) -> _Shape | None:
+    """None for a name without stars, and for what covers everything."""
+    if "*" not in pattern or pattern in _EVERYTHING:
+        return None
+    segments = pattern.split(".")
+    deep = segments[-1] == "**"
+    if deep:
+        segments.pop()
+    return _Shape(len(segments), deep, tuple(place for place, one in enumerate(segments) if one == "*"))
+
+
+#: An endpoint, as its index is told of it.
+Id = TypeVar("Id", str, bytes)
+
+
+class TenantIndex(Generic[Id]):
+    """One tenant's endpoints by their patterns, so that a look-up costs what it finds, not what there is.
+
+    Of all patterns of a shape only one can cover an event type, and a tenant's have few shapes. It is made in a moment
+    and kept for a million endpoints, so it does not hold what patterns an endpoint has: who calls it knows.
+    """
+
+    __slots__ = ("_by_pattern", "_found", "_found_bytes", "_shapes", "size")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node] | None = None
-        #: Endpoints whose pattern ends here / ends here with `**`, each with its pattern.
-        self.here: dict[str, str] | None = None
-        self.below: dict[str, str] | None = None
-
-
-class TenantIndex:
-    """One tenant's patterns as a tree of segments, so that a look-up costs what it finds, not what there is."""
-
-    def __init__(self) -> None:
-        self._root = _Node()
+        #: The endpoint, or the endpoints where there are several.
+        self._by_pattern: dict[str, Id | set[Id]] = {}
+        #: How many patterns there are of each.
+        self._shapes: dict[_Shape, int] = {}
         #: What was found for the event types of late.
-        self._found: dict[str, list[str]] = {}
-        self._everything: dict[str, str] = {}
-        self._patterns: dict[str, tuple[str, ...]] = {}
+        self._found: dict[str, list[Id]] = {}
+        self._found_bytes = 0
+        #: About how many bytes it takes.
+        self.size = _EMPTY_BYTES
 
-    def __len__(self) -> int:
-        """How many endpoints have a pattern."""
-        return len(self._patterns)
-
-    def put(self, endpoint_id: str, patterns: Iterable[str]) -> None:
-        """The endpoint has just these patterns from now on; with none it is forgotten."""
-        wanted = frozenset(patterns)
-        had = frozenset(self._patterns.get(endpoint_id, ()))
-        if wanted != had:
+    def put(self, endpoint_id: Id, patterns: Collection[str], had: Collection[str] = ()) -> None:
+        """The endpoint has just these patterns from now on; `had`: those that it had."""
+        if had:
+            if patterns == had:
+                return
+            for pattern in set(had).difference(patterns):
+                self._take(pattern, endpoint_id)
+            patterns = set(patterns).difference(had)
+        if self._found:
             self._found.clear()
-        for pattern in had - wanted:
-            self._slot(pattern).pop(endpoint_id, None)
-        for pattern in wanted - had:
-            self._slot(pattern)[endpoint_id] = pattern
-        if wanted:
-            self._patterns[endpoint_id] = tuple(wanted)  # a set of one takes three times as much
-        else:
-            self._patterns.pop(endpoint_id, None)
-        # Two patterns can share a slot only as `*` and `**` alone; keep the one that is left.
-        for pattern in sorted(wanted & {"*", "**"}):
-            self._everything.setdefault(endpoint_id, pattern)
+            self._found_bytes = 0
+        by_pattern = self._by_pattern
+        for pattern in patterns:
+            known = by_pattern.get(pattern)
+            if known is None:
+                by_pattern[pattern] = endpoint_id
+                self.size += _PATTERN_BYTES
+                if "*" in pattern and (shape := _shape(pattern)) is not None:
+                    self._shapes[shape] = self._shapes.get(shape, 0) + 1
+            elif isinstance(known, set):
+                before = len(known)
+                known.add(endpoint_id)
+                self.size += _MEMBER_BYTES * (len(known) - before)
+            elif known != endpoint_id:
+                by_pattern[pattern] = {known, endpoint_id}
+                self.size += _SET_BYTES
 
-    def find(self, event_type: str) -> Sequence[str]:
+    def find(self, event_type: str) -> Sequence[Id]:
         """The endpoints that any pattern leads to, sorted."""
         known = self._found.get(event_type)
         if known is None:
-            if len(self._found) >= MAX_FOUND:
+            known = self._find(event_type)
+            size = _TYPE_BYTES + _FOUND_BYTES * len(known)
+            if self._found_bytes + size > max(self.size, _MIN_FOUND_BYTES):
                 self._found.clear()
-            known = self._found[event_type] = self._find(event_type)
+                self._found_bytes = 0
+            self._found[event_type] = known
+            self._found_bytes += size
         return known
 
-    def _find(self, event_type: str) -> list[str]:
-        found = set(self._everything)
-        nodes = [self._root]
+    def _find(self, event_type: str) -> list[Id]:
         segments = event_type.split(".")
-        for place, segment in enumerate(segments):
-            following: list[_Node] = []
-            for node in nodes:
-                if node.below:
-                    found.update(node.below)
-                if node.children:
-                    following += [child for name in {segment, "*"} if (child := node.children.get(name))]
-            nodes = following
-            if not nodes:
-                break
-            if place == len(segments) - 1:
-                for node in nodes:
-                    found.update(node.here or ())
+        names = {event_type, *_EVERYTHING}
+        for shape in self._shapes:
+            if (name := shape.of(segments)) is not None:
+                names.add(name)
+        found: set[Id] = set()
+        own = event_type.startswith(OWN_TYPES)
+        for one in names:
+            known = self._by_pattern.get(one)
+            if known is None or (own and not one.startswith(OWN_TYPES)):
+                continue
+            if isinstance(known, set):
+                found |= known
+            else:
+                found.add(known)
         return sorted(found)
 
-    def _slot(self, pattern: str) -> dict[str, str]:
-        if pattern in ("*", "**"):
-            return self._everything
-        segments = pattern.split(".")
-        deep = segments[-1] == "**"
-        node = self._root
-        for segment in segments[:-1] if deep else segments:
-            if node.children is None:
-                node.children = {}
-            child = node.children.get(segment)
-            if child is None:
-                child = node.children[segment] = _Node()
-            node = child
-        if deep:
-            node.below = {} if node.below is None else node.below
-            return node.below
-        node.here = {} if node.here is None else node.here
-        return node.here
+    def _take(self, pattern: str, endpoint_id: Id) -> None:
+        known = self._by_pattern.get(pattern)
+        if isinstance(known, set) and len(known) > 1:
+            known.discard(endpoint_id)
+            self.size -= _MEMBER_BYTES
+        elif known is not None:
+            del self._by_pattern[pattern]
+            self.size -= _PATTERN_BYTES + (_SET_BYTES - _MEMBER_BYTES if isinstance(known, set) else 0)
+            if (shape := _shape(pattern)) is not None:
+                self._shapes[shape] -= 1
+                if not self._shapes[shape]:
+                    del self._shapes[shape]

@@ -38,9 +38,14 @@ def key_of(settings: EndpointSettings | None, event: Filterable) -> str | None:
 
     `1` and `"1"` are different values, `1.0` and `1` are one.
     """
-    if settings is None or settings.ordered_by is None:
+    return key_at(settings.ordered_by, event) if settings is not None else None
+
+
+def key_at(path: str | None, event: Filterable) -> str | None:
+    """The same, with `ordered_by` itself."""
+    if path is None:
         return None
-    match event.value_at(settings.ordered_by):
+    match event.value_at(path):
         case bool() as value:
             text = f"boolean {value}"
         case str() as value:

@@ -53,9 +53,9 @@ class Output:
         return partitioning.partition_of(self.key or b"", partitions)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
-    """A record as it came. `topic` is the full name; `at_ms` its time in the log."""
+    """A record as it came; nobody changes one (see `Event`). `topic` is the full name; `at_ms` its time in the log."""
 
     topic: str
     partition: int

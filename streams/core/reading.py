@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -32,7 +33,11 @@ _CHANGES: TypeAdapter[Change | SourceChange] = TypeAdapter(
 #: Raw values keep their bytes: `1.10` and a number of 30 digits stay what they were.
 _OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
+
 _NO_TEXT = object()
+_NO_TENANT = "the key is not a tenant: 1 to 128 of A-Z a-z 0-9 _ -"
+#: No tenant is longer, and what is remembered of keys stays small.
+MAX_KNOWN_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,17 @@ def read_tenant(key: bytes | None) -> str | Unreadable:
     """The tenant that a record's key names."""
     if key is None:
         return Unreadable("the record has no key; the key is the tenant")
+    return _tenant_of(key) if len(key) <= MAX_KNOWN_BYTES else Unreadable(_NO_TENANT)
+
+
+@lru_cache(maxsize=65_536)
+def _tenant_of(key: bytes) -> str | Unreadable:
     try:
         tenant = key.decode()
     except UnicodeDecodeError:
         return Unreadable("the key is not UTF-8; the key is the tenant")
     if not is_identifier(tenant):
-        return Unreadable("the key is not a tenant: 1 to 128 of A-Z a-z 0-9 _ -")
+        return Unreadable(_NO_TENANT)
     return tenant
 
 

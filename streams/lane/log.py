@@ -16,7 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.settings import Settings
 from streams import provisioning
-from streams.lane import clock, connections, offset_fetch
+from streams.lane import clock, connections, offset_fetch, private
 from streams.lane.bounded import Joined, within
 from streams.lane.ends import REQUEST_TIMEOUT_S, Ends
 from streams.lane.health import Health
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 READ_POLL_MS = 20
 #: For so long others wait for a partition that may have no leader.
 READY_S = 3.0
+#: A replay takes so many events at a time as its rate allows; the rest of what was fetched is thrown away.
+ASIDE_FETCH_BYTES = 131_072
 LIMITS_AGE_S = 60.0
 TOPICS_AGE_S = 5.0
 LISTEN_INTERVAL_S = 3.0
@@ -77,7 +79,8 @@ class Log:
         self._admin = connections.admin(self._settings)
         self._uncommitted = connections.reader(self._settings, "read_uncommitted")
         self._committed = connections.reader(self._settings)
-        self._ranges = [connections.reader(self._settings) for _ in self._range_locks]
+        aside = connections.reader(self._settings, fetch_bytes=ASIDE_FETCH_BYTES)
+        self._ranges = [connections.reader(self._settings), aside]
         self._ends, self._stable_ends = Ends(self._uncommitted), Ends(self._committed)
         clients: tuple[Any, ...] = (self._admin, self._uncommitted, self._committed, *self._ranges)
         for client in clients:
@@ -220,6 +223,7 @@ class Log:
             reader.assign([partition])
             try:
                 first = await self._first(reader, partition)
+                private.drop_fetched(reader)  # it may have begun at the beginning by itself
                 reader.seek(partition, max(start, first))
                 position = max(start, first)
                 heard = asyncio.get_running_loop().time()
@@ -235,6 +239,7 @@ class Log:
                     elif now - heard > REQUEST_TIMEOUT_S:
                         raise TimeoutError(f"{partition} cannot be read from {position} to {end}")
             finally:
+                private.drop_fetched(reader)
                 reader.unsubscribe()
 
     async def _first(self, reader: AIOKafkaConsumer, partition: TopicPartition) -> int:

@@ -34,6 +34,9 @@ ATTRIBUTES = (
     ("aiokafka", "AIOKafkaConsumer", "_subscription"),
     ("aiokafka", "AIOKafkaConsumer", "_fetcher"),
     ("aiokafka.consumer.fetcher", "Fetcher", "_fetch_max_wait_ms"),
+    ("aiokafka.consumer.fetcher", "Fetcher", "_records"),
+    ("aiokafka.consumer.fetcher", "FetchResult", "_partition_records"),
+    ("aiokafka.consumer.fetcher", "PartitionRecords", "_records_iterator"),
     ("aiokafka.consumer.fetcher", "Fetcher", "_fetcher_timeout"),
     ("aiokafka.consumer.subscription_state", "TopicPartitionState", "_position"),
     ("aiokafka.consumer.group_coordinator", "GroupCoordinator", "_group_instance_id"),
@@ -80,6 +83,20 @@ def fetch_for(consumer: AIOKafkaConsumer, wait_ms: int) -> None:
     if (fetcher := consumer._fetcher) is not None:
         fetcher._fetch_max_wait_ms = wait_ms
         fetcher._fetcher_timeout = wait_ms / 1_000
+
+
+def drop_fetched(consumer: AIOKafkaConsumer) -> None:
+    """Free what was fetched and not handed out.
+
+    What unpacks a fetch refers to itself, and would keep its megabyte until Python looks for cycles: as these are few
+    objects, that is long after.
+    """
+    if (fetcher := consumer._fetcher) is not None:
+        for fetched in fetcher._records.values():
+            records = getattr(fetched, "_partition_records", None)
+            if records is not None and records._records_iterator is not None:
+                records._records_iterator.close()
+        fetcher._records.clear()
 
 
 def add_to_transaction(producer: AIOKafkaProducer, place: TopicPartition) -> None:

@@ -16,7 +16,6 @@ from streams.core import judging, outputs, parts, reading
 from streams.core.dedupe import SeenIds
 from streams.core.outputs import Output, Source
 from streams.core.parts import Part
-from streams.core.plans import Plans
 from streams.core.reading import Unreadable
 from streams.erasure.view import NotReady
 from streams.lane import clock
@@ -36,8 +35,6 @@ MAX_OUTPUT_BYTES = 8 * 1_048_576
 MIN_OUTPUT_BYTES = 64 * 1_024
 #: All else of the process waits meanwhile.
 MAX_JUDGING_S = 0.2
-#: Endpoints made ready for events, in all partitions of a process that has all of them.
-MAX_PLANS = 40_000
 MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
@@ -60,7 +57,6 @@ class Judge:
         self._opening = opening
         self._pending = pending
         self._seen = SeenIds(settings.dedupe_window_ms, settings.dedupe_events)
-        self._plans = Plans(MAX_PLANS // settings.partitions)
         self._room = MAX_OUTPUT_BYTES
         #: Of the event that is judged next, where it is begun.
         self._part: Part | None = None
@@ -131,8 +127,9 @@ class Judge:
         if repeated and part is None:
             metrics.EVENTS.labels("repeated").inc()
             return [], None
-        candidates = self._keeper.candidates(event.tenant, event.event_type, "" if part is None else part.to)
-        judged = judging.judge(event, source, candidates, self._plans, self._room)
+        candidates = self._keeper.candidates(event.tenant, event.event_type)
+        left = None if part is None else candidates.after(part.to)
+        judged = judging.judge(event, source, candidates, left, self._room)
         if part is None:
             (MATCHED if judged.outputs else UNMATCHED).inc()
         return judged.outputs, judged.to

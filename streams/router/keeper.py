@@ -5,20 +5,27 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from aiokafka.structs import TopicPartition
 
-from schemas import endpoints
+from schemas import subscribed
 from schemas.endpoints import EndpointRecord, State
+from streams.core import plans
 from streams.core.matching import TenantIndex
+from streams.core.plans import Plan
+from streams.core.remembering import Remembered
 from streams.lane.log import Log
 from streams.router.shelf import Shelf
 
-#: Endpoints that are indexed and that are parsed, in all partitions of a process that has all of them.
-MAX_INDEXED = 400_000
-MAX_PARSED = 40_000
-MIN_PARSED = 500
+#: Memory for tenants' indexes and endpoints' plans, in all partitions of a process that has all of them: enough for the
+#: indexes of a million endpoints. And in one partition at the least: enough for a tenant of 10,000.
+MAX_INDEX_BYTES, MIN_INDEX_BYTES = 192 * 1_048_576, 8 * 1_048_576
+MAX_PLAN_BYTES, MIN_PLAN_BYTES = 160 * 1_048_576, 20 * 1_048_576
+#: Endpoints that are parsed as a whole.
+MAX_PARSED = 500
+#: Endpoints that are indexed at a time before any event asks.
+WARMED = 500
 #: What waits for its commit: with more no further changes are taken, so that a transaction stays one that can be made.
 MAX_CHANGED = 5_000
 MAX_CHANGED_BYTES = 8 * 1_048_576
@@ -26,11 +33,32 @@ _GONE = b'"state":"gone"'
 _CATCHING = b'"catch_ups":'
 
 
+class Candidates:
+    """Endpoints of a tenant, sorted by id. Each is looked up when it is asked for: all of them may be too many."""
+
+    def __init__(self, tenant: bytes, ids: Sequence[bytes], find: Callable[[bytes], Plan | None]) -> None:
+        self._tenant = tenant
+        self._ids = ids
+        self._find = find
+
+    def __iter__(self) -> Iterator[Plan]:
+        return self._from(0)
+
+    def after(self, endpoint_id: str) -> Iterator[Plan]:
+        """Those that follow it."""
+        return self._from(bisect.bisect_right(self._ids, endpoint_id.encode()))
+
+    def _from(self, place: int) -> Iterator[Plan]:
+        for number in range(place, len(self._ids)):
+            if (plan := self._find(b"%b/%b" % (self._tenant, self._ids[number]))) is not None:
+                yield plan
+
+
 class Keeper:
-    """Raw values by key. A tenant is indexed when it is asked for, and an endpoint parsed when an event leads to it."""
+    """Raw values by key. A tenant is indexed when an event of it comes, and an endpoint read when one leads to it."""
 
     def __init__(self, place: TopicPartition, partitions: int = 1) -> None:
-        """`partitions`: how many share the memory for what is indexed and parsed."""
+        """`partitions`: how many share the memory for what is indexed and read."""
         self._place = place
         self._values = Shelf()
         #: Changed since the last commit, and of these, in their order, what no snapshot has taken yet.
@@ -40,10 +68,12 @@ class Keeper:
         self._gone: dict[bytes, int] = {}
         self._catching: dict[bytes, None] = {}
         self._parsed: OrderedDict[bytes, EndpointRecord] = OrderedDict()
-        self._max_parsed = max(MIN_PARSED, MAX_PARSED // partitions)
-        self._indexes: OrderedDict[str, TenantIndex] = OrderedDict()
-        self._max_indexed = max(MIN_PARSED, MAX_INDEXED // partitions)
-        self._indexed = 0
+        self._plans: Remembered[bytes, Plan] = Remembered(max(MIN_PLAN_BYTES, MAX_PLAN_BYTES // partitions))
+        self._indexes: Remembered[bytes, TenantIndex[bytes]] = Remembered(
+            max(MIN_INDEX_BYTES, MAX_INDEX_BYTES // partitions)
+        )
+        #: Tenants that may have no index.
+        self._unasked: dict[bytes, None] = {}
         self._position = 0
 
     def __len__(self) -> int:
@@ -95,10 +125,26 @@ class Keeper:
             for record in records:
                 self._put(record.key or b"", record.value)
         self._position = max(self._position, end)
+        self._unasked = dict.fromkeys(self._values.tenants)
+
+    def warm(self) -> bool:
+        """Index some of the tenants that no event has asked for yet; False when there are none left, or no room.
+
+        Not while they are loaded or registered, one endpoint of a tenant after one of another: what a tenant has is
+        then never in the processor's caches, and it takes five times as long.
+        """
+        count = 0
+        while self._unasked and count < WARMED and not self._indexes.full:
+            tenant, _ = self._unasked.popitem()
+            if self._indexes.get(tenant) is None:
+                self._index(tenant)
+                count += len(self._values.of(tenant)) + len(self._overlay.of(tenant))
+        return bool(self._unasked) and not self._indexes.full
 
     def reset(self) -> None:
         """Know nothing: the topic is not the one that was read."""
         self._values.clear()
+        self._unasked.clear()
         self._gone.clear()
         self._catching.clear()
         self._forget_changes()
@@ -112,26 +158,20 @@ class Keeper:
         """The endpoint, changes that are not committed included."""
         return self._record(f"{tenant}/{endpoint_id}".encode())
 
-    def candidates(self, tenant: str, event_type: str, after: str = "") -> Iterator[EndpointRecord]:
-        """The tenant's endpoints that some version of has a pattern for the event type, sorted by id.
-
-        Only those that follow `after`; each is looked up when it is asked for.
-        """
-        ids = self._index(tenant).find(event_type)
-        for place in range(bisect.bisect_right(ids, after), len(ids)):
-            if (record := self._record(f"{tenant}/{ids[place]}".encode())) is not None:
-                yield record
+    def candidates(self, tenant: str, event_type: str) -> Candidates:
+        """The tenant's endpoints that some version of has a pattern for the event type, sorted by id."""
+        name = tenant.encode()
+        return Candidates(name, self._index(name).find(event_type), self._plan)
 
     def change(self, record: EndpointRecord, value: bytes | None = None) -> None:
         """The endpoint from now on; `snapshot` has it for the next commit. `value`: the same, where it is encoded."""
         key = f"{record.tenant}/{record.endpoint_id}".encode()
         # A copy: what orjson hands out keeps the buffer that it was written into, 8 kB each.
         value = bytes(memoryview(record.encode() if value is None else value))
+        self._reindex(key, self._now(key), value)
         self._overlay.put(key, value)
         self._dirty[key] = None
         self._dirty_bytes += len(value)
-        self._parsed.pop(key, None)
-        self._reindex(key, value)
         if record.catch_ups:
             self._catching[key] = None
         else:
@@ -161,56 +201,66 @@ class Keeper:
         ]
 
     def _record(self, key: bytes) -> EndpointRecord | None:
-        """The endpoint of now, as one object for as long as it does not change and is asked for."""
         known = self._parsed.get(key)
-        if known is not None:
-            self._parsed.move_to_end(key)
-            return known
-        value = self._overlay.get(key) or self._values.get(key)
-        if value is None:
-            return None
-        known = self._parsed[key] = EndpointRecord.decode(value)
-        if len(self._parsed) > self._max_parsed:
-            self._parsed.popitem(last=False)
+        if known is None and (value := self._now(key)) is not None:
+            known = self._parsed[key] = EndpointRecord.decode(value)
+            if len(self._parsed) > MAX_PARSED:
+                self._parsed.popitem(last=False)
         return known
 
-    def _index(self, tenant: str) -> TenantIndex:
+    def _plan(self, key: bytes) -> Plan | None:
+        known = self._plans.get(key)
+        if known is None and (value := self._now(key)) is not None:
+            known = plans.read(value)
+            self._plans.put(key, known)
+        return known
+
+    def _now(self, key: bytes) -> bytes | None:
+        return self._overlay.get(key) or self._values.get(key)
+
+    def _index(self, tenant: bytes) -> TenantIndex[bytes]:
         index = self._indexes.get(tenant)
         if index is None:
-            index = self._indexes[tenant] = TenantIndex()
-            for values in (self._values.of(tenant.encode()), self._overlay.of(tenant.encode())):
-                for endpoint_id, value in values.items():
-                    index.put(endpoint_id.decode(), endpoints.patterns(value))
-            self._indexed += len(index)
-            while self._indexed > self._max_indexed and len(self._indexes) > 1:
-                self._indexed -= len(self._indexes.popitem(last=False)[1])
-        self._indexes.move_to_end(tenant)
+            index, changed = TenantIndex(), self._overlay.of(tenant)
+            for endpoint_id, value in self._values.of(tenant).items():
+                if endpoint_id not in changed:
+                    index.put(endpoint_id, subscribed.patterns(value))
+            for endpoint_id, value in changed.items():
+                index.put(endpoint_id, subscribed.patterns(value))
+            self._indexes.put(tenant, index)
         return index
 
-    def _reindex(self, key: bytes, value: bytes | None) -> None:
-        tenant, _, endpoint_id = key.decode().partition("/")
-        if (index := self._indexes.get(tenant)) is not None:
-            before = len(index)
-            index.put(endpoint_id, () if value is None else endpoints.patterns(value))
-            self._indexed += len(index) - before
+    def _reindex(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
+        """What is remembered of an endpoint is to be as in `value`, which is not there yet."""
+        self._parsed.pop(key, None)
+        self._plans.forget(key)
+        tenant, _, endpoint_id = key.partition(b"/")
+        index = self._indexes.get(tenant)
+        if index is None:
+            self._unasked[tenant] = None
+            return
+        size = index.size
+        had = subscribed.patterns(before) if before is not None else ()
+        index.put(endpoint_id, subscribed.patterns(value) if value is not None else (), had)
+        if index.size != size:
+            self._indexes.grown(tenant, index.size - size)
 
     def _forget_changes(self) -> None:
         self._overlay.clear()
         self._dirty.clear()
         self._dirty_bytes = 0
         self._parsed.clear()
+        self._plans.clear()
         self._indexes.clear()
-        self._indexed = 0
 
     def _put(self, key: bytes, value: bytes | None) -> None:
         """Keep what is in the topic. What is parsed and indexed is of the overlay, where that has the endpoint."""
         self._gone.pop(key, None)
         if value is None:
+            if key not in self._overlay:
+                self._reindex(key, self._values.get(key), None)
             self._values.pop(key)
             self._catching.pop(key, None)
-            if key not in self._overlay:
-                self._parsed.pop(key, None)
-                self._reindex(key, None)
             return
         self._values.put(key, value)
         if _CATCHING in value:

@@ -29,6 +29,11 @@ class Shelf:
         values = self._tenants.get(tenant)
         return None if values is None else values.get(endpoint_id)
 
+    @property
+    def tenants(self) -> list[bytes]:
+        """Who has any."""
+        return list(self._tenants)
+
     def of(self, tenant: bytes) -> Mapping[bytes, bytes]:
         """A tenant's values by endpoint."""
         return self._tenants.get(tenant, {})

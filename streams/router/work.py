@@ -35,6 +35,8 @@ MAX_EVENTS = 2_000
 MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
+#: After a start, while there is nothing to be done, tenants are made ready for their first event, some every so often.
+WARM_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class RouterWork:
         if self._sweeping_ms is not None:
             written |= dict.fromkeys(self.keeper.gone_before(self._sweeping_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
+            if self.keeper.warm():
+                asyncio.get_running_loop().call_later(WARM_S, self.notify)
             return None
         self._folding.take()
         self._sweeping_ms = None

@@ -37,6 +37,8 @@ PROBES = 50
 TIMEOUT_S = 1_800.0
 LOOK_S = 0.5
 LATE_S = 2.0
+#: After a restart the router indexes its tenants while there is nothing else to do; that is no part of a match.
+INDEXED_S = 15.0
 COUNTS = {"router": 1, "egress": 1, "gateway": 1}
 KNOWING = ("router", "egress")
 API_SECRET = "a secret of the benchmark of at least thirty-two bytes"
@@ -170,6 +172,7 @@ class Growth:
                 f"load {system.load_average()}",
                 flush=True,
             )
+        self.show_rss()
 
     async def restart(self, what: str, *, keep: bool = True, lose: bool = False) -> None:
         """Stop router and egress, publish, start both at once; how long until all has come."""
@@ -284,6 +287,7 @@ async def _run(size: int) -> bool:
             if "empty" in STAGES:
                 await growth.restart("restart, data directories deleted", keep=False)
             if "match" in STAGES:
+                await asyncio.sleep(INDEXED_S)
                 await growth.match()
             if "gateway" in STAGES:
                 await growth.gateway()

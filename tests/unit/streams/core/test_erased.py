@@ -9,7 +9,7 @@ from schemas.deliveries import Delivery
 from schemas.endpoints import CatchUp, EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.events import Event, Sealed
 from schemas.results import Verdict
-from streams.core import catching_up, explaining, judging, reading
+from streams.core import catching_up, explaining, judging, plans, reading
 from streams.core.catching_up import Past
 from streams.core.explaining import Decision
 from streams.core.filtering import Filterable
@@ -33,16 +33,16 @@ def told(output: Output) -> dict[str, object]:
 
 
 def test_a_delivery_of_a_sealed_event_has_its_data_as_it_is_sealed_and_names_the_key() -> None:
-    (made,) = judging.judge(SEALED, SOURCE, [endpoint(filter={"data": {"n": 1}})]).outputs
+    (made,) = judging.judge(SEALED, SOURCE, [plans.of(endpoint(filter={"data": {"n": 1}}))]).outputs
     delivery = deliveries.decode(made.value, made.headers)
     assert isinstance(delivery, Delivery)
     assert (delivery.data, delivery.sealed_with) == (b"sealed", "k1")
-    assert not judging.judge(SEALED, SOURCE, [endpoint(filter={"data": {"n": 2}})]).outputs
+    assert not judging.judge(SEALED, SOURCE, [plans.of(endpoint(filter={"data": {"n": 2}}))]).outputs
 
 
 @pytest.mark.parametrize("given", [None, {"data": {"n": 2}}, "type = 'a.b'"])
 def test_each_endpoint_that_may_have_been_owed_an_erased_event_gets_one_result(given: object) -> None:
-    judged = judging.judge(ERASED, SOURCE, [endpoint(filter=given)])
+    judged = judging.judge(ERASED, SOURCE, [plans.of(endpoint(filter=given))])
     assert (judged.deliveries, judged.skipped) == (0, 1)
     result = told(judged.outputs[0])
     assert (result["verdict"], result["error_kind"], result["attempt"]) == ("skipped", "erased", 0)
@@ -51,11 +51,11 @@ def test_each_endpoint_that_may_have_been_owed_an_erased_event_gets_one_result(g
 
 @pytest.mark.parametrize(("kind", "given"), [("x", None), ("a.*", "type = 'x'")])
 def test_an_endpoint_that_was_not_owed_an_erased_event_hears_nothing_of_it(kind: str, given: object) -> None:
-    assert not judging.judge(ERASED, SOURCE, [endpoint(kind=kind, filter=given)]).outputs
+    assert not judging.judge(ERASED, SOURCE, [plans.of(endpoint(kind=kind, filter=given))]).outputs
 
 
 def test_an_endpoint_that_was_paused_is_told_that() -> None:
-    (made,) = judging.judge(ERASED, SOURCE, [endpoint(State.PAUSED)]).outputs
+    (made,) = judging.judge(ERASED, SOURCE, [plans.of(endpoint(State.PAUSED))]).outputs
     assert told(made)["error_kind"] == "paused"
 
 

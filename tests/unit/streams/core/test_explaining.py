@@ -9,7 +9,7 @@ import pytest
 from schemas.endpoints import EndpointRecord
 from schemas.events import Event
 from schemas.results import Result
-from streams.core import explaining, judging, lifecycle, reading
+from streams.core import explaining, judging, lifecycle, plans, reading
 from streams.core.explaining import Decision
 from streams.core.outputs import Source
 from streams.core.registering import Limits
@@ -49,7 +49,7 @@ def test_it_says_what_the_router_would_do(seed: int) -> None:
     record = record_of(draw)
     event = Event("t", "e", draw.choice(["a.b", "b.c", "a", "x.y"]), b'{"a":1}', attributes={"n": draw.choice("12")})
     source = Source("events", 2, 7, draw.randrange(0, 100), b"t", b"")
-    judged = judging.judge(event, source, [record])
+    judged = judging.judge(event, source, [plans.of(record)])
     explained = explaining.explain(event, source, record)
     if judged.deliveries:
         assert explained.decision is Decision.OWED

@@ -10,7 +10,8 @@ from schemas.changes import Subscription
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.events import MOVED_HEADER, Event
-from streams.core import judging, partitioning, parts, reading
+from streams.core import content, explaining, judging, partitioning, parts, plans, reading
+from streams.core.explaining import Decision
 from streams.core.outputs import Output, Source
 from streams.core.parts import Part
 
@@ -35,7 +36,11 @@ def endpoint(endpoint_id: str, *versions: EndpointVersion) -> EndpointRecord:
 
 
 def judge(*candidates: EndpointRecord, at_ms: int = 100, event: Event = EVENT) -> judging.Judged:
-    return judging.judge(event, Source("p.events", 4, 9, at_ms, b"t", b"as it came", [("h", b"1")]), candidates)
+    return judging.judge(
+        event,
+        Source("p.events", 4, 9, at_ms, b"t", b"as it came", [("h", b"1")]),
+        [plans.of(one) for one in candidates],
+    )
 
 
 @settings(max_examples=60)
@@ -58,14 +63,15 @@ def test_parts_are_the_whole_and_none_has_more_room_than_it_may_but_for_its_last
     found: list[tuple[State, int, str]], room: int
 ) -> None:
     candidates = [endpoint(f"e{n:03}", version(at_ms, state, p)) for n, (state, at_ms, p) in enumerate(found)]
+    ready = [plans.of(one) for one in candidates]
     source = Source("p.events", 4, 9, 100, b"t", b"as it came", [("h", b"1")])
     made: list[Output] = []
     to: str | None = ""
     while to is not None:
         metadata = str(Part(9, 100, to)) if to else ""
         part = parts.read(9, metadata)
-        left = [one for one in candidates if part is None or one.endpoint_id > part.to]
-        judged = judging.judge(EVENT, source, left, room=room)
+        left = [one for one in ready if part is None or one.endpoint_id > part.to]
+        judged = judging.judge(EVENT, source, ready, left, room)
         assert sum(output.size for output in judged.outputs[:-1]) < room
         assert judged.to is None or sum(output.size for output in judged.outputs) >= room
         made += judged.outputs
@@ -209,3 +215,62 @@ def test_a_plain_events_source_is_its_tenant() -> None:
     plain = Event("t", "1", "a.b", b"1")
     record = filtered(Subscription(event_types=("**",), filter="source = '/t' AND NOT EXISTS time"))
     assert judge(record, event=plain).deliveries == 1
+
+
+MANY = Event("t", "1", "a.b", orjson.dumps({"a": list(range(300)), "b": 1}), attributes={"source": "/s"})
+#: About so many comparisons on it, which none of them passes; and one that passes with a few.
+DEAR = {count: {"data": {"a": {"$in": [-n for n in range(1, count // 300 + 1)]}}} for count in (300, 3_000, 60_000)}
+CHEAP: dict[str, object] = {"data": {"b": 1}}
+
+
+def asking(endpoint_id: str, *filters: object) -> EndpointRecord:
+    wanted = [Subscription.model_validate({"event_types": ("a.*",), "filter": one}) for one in filters]
+    made = EndpointSettings(url="https://a.example/", subscriptions=tuple(wanted), secrets=())
+    one = EndpointVersion(valid_from_ms=1, offset=1, state=State.ACTIVE, since_ms=1, settings=made)
+    return endpoint(endpoint_id, one)
+
+
+def test_a_dear_filter_takes_nothing_from_another_endpoints() -> None:
+    dear = [asking(f"e{number:02}", DEAR[60_000], CHEAP) for number in range(30)]
+    judged = judge(*dear, asking("f", CHEAP), event=MANY)
+    assert [made.key for made in judged.outputs] == [b"t/f"]
+
+
+def test_an_endpoints_own_filters_share_what_it_has() -> None:
+    assert judge(asking("e", *[DEAR[3_000]] * 3, CHEAP), event=MANY).deliveries == 1
+    assert judge(asking("e", *[DEAR[3_000]] * 20, CHEAP), event=MANY).deliveries == 0
+
+
+def test_a_part_of_an_events_endpoints_has_no_more_for_its_filters_than_it_has_among_all() -> None:
+    source = Source("p.events", 4, 9, 100, b"t", b"as it came")
+    ready = [plans.of(asking(f"e{number:03}", *[DEAR[3_000]] * 2, CHEAP)) for number in range(200)]
+    assert judging.judge(MANY, source, ready[-5:]).deliveries == 5
+    assert judging.judge(MANY, source, ready).deliveries == 0
+    assert judging.judge(MANY, source, ready, ready[-5:]).deliveries == 0
+
+
+def test_all_endpoints_of_a_tenant_together_have_no_more_than_an_event_may_take() -> None:
+    assert content.share(1) == content.share(20) == content.MAX_STEPS
+    assert all(content.share(asking) * asking <= content.MAX_EVENT_STEPS for asking in range(20, 10_001))
+    assert content.share(10**9) == content.MIN_STEPS
+
+
+@settings(max_examples=60)
+@given(st.data(), st.integers(50, 20_000))
+def test_what_is_explained_of_a_dear_filter_is_what_was_judged_in_any_order(data: st.DataObject, most: int) -> None:
+    kinds = st.sampled_from([CHEAP, DEAR[300], DEAR[3_000], "source = '/s'", None])
+    records = [
+        asking(f"e{number}", *data.draw(st.lists(kinds, min_size=1, max_size=3)))
+        for number in range(data.draw(st.integers(1, 12)))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "MAX_EVENT_STEPS", most)
+        source = Source("p.events", 4, 9, 100, b"t", b"as it came")
+        counted = judging.asking(MANY, source, records)
+        owed = {
+            made.key
+            for made in judge(*data.draw(st.permutations(records)), event=MANY).outputs
+            if made.topic == topics.DELIVERIES
+        }
+        explained = {one.endpoint_id: explaining.explain(MANY, source, one, counted) for one in records}
+    assert owed == {f"t/{name}".encode() for name, one in explained.items() if one.decision is Decision.OWED}

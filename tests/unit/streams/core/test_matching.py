@@ -1,4 +1,4 @@
-"""Which endpoints an event type leads to: the tree of patterns says what a look at each of them says."""
+"""Which endpoints an event type leads to: the index of patterns says what a look at each of them says."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from streams.core import matching
 from streams.core.matching import TenantIndex
 
-SEGMENT = st.sampled_from(["a", "b", "c"])
+SEGMENT = st.sampled_from(["a", "b", "c", "hookfold"])
 PATTERN = st.one_of(
     st.sampled_from(["*", "**"]),
     st.builds(
@@ -16,14 +16,20 @@ PATTERN = st.one_of(
         st.sampled_from([[], ["**"]]),
     ),
 )
-EVENT_TYPE = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=5).map(".".join)
+EVENT_TYPE = st.builds(
+    lambda own, segments: own + ".".join(segments),
+    st.sampled_from(["", "", "hookfold."]),
+    st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=5),
+)
 PUTS = st.lists(st.tuples(st.sampled_from(["e1", "e2", "e3"]), st.lists(PATTERN, max_size=4)), max_size=12)
 
 
-def index_of(puts: list[tuple[str, list[str]]]) -> TenantIndex:
-    index = TenantIndex()
+def index_of(puts: list[tuple[str, list[str]]]) -> TenantIndex[str]:
+    index, known = TenantIndex[str](), dict[str, frozenset[str]]()
     for endpoint_id, patterns in puts:
-        index.put(endpoint_id, patterns)
+        wanted = frozenset(patterns)
+        index.put(endpoint_id, wanted, known.get(endpoint_id, frozenset()))
+        known[endpoint_id] = wanted
     return index
 
 
@@ -33,7 +39,7 @@ def brute_force(last: dict[str, list[str]], event_type: str) -> list[str]:
 
 @settings(max_examples=50)
 @given(PUTS, st.lists(EVENT_TYPE, min_size=1, max_size=8))
-def test_the_tree_finds_what_every_pattern_by_itself_finds_after_any_replacement(
+def test_the_index_finds_what_every_pattern_by_itself_finds_after_any_replacement(
     puts: list[tuple[str, list[str]]], event_types: list[str]
 ) -> None:
     index = index_of(puts)
@@ -53,15 +59,17 @@ def test_the_order_of_endpoints_and_patterns_makes_no_difference(
 @settings(max_examples=30)
 @given(PUTS, EVENT_TYPE)
 def test_an_endpoint_that_was_removed_is_never_found(puts: list[tuple[str, list[str]]], event_type: str) -> None:
-    index = index_of(puts)
-    for endpoint_id in ("e1", "e2", "e3"):
-        index.put(endpoint_id, ())
+    index, empty = index_of(puts), TenantIndex[str]()
+    index.find(event_type)
+    for endpoint_id, patterns in dict(puts).items():
+        index.put(endpoint_id, frozenset(), frozenset(patterns))
     assert index.find(event_type) == []
+    assert index.size == empty.size
 
 
 @settings(max_examples=30)
 @given(PATTERN, st.text(max_size=20))
-def test_any_text_is_matched_alike_by_tree_and_pattern(pattern: str, event_type: str) -> None:
+def test_any_text_is_matched_alike_by_index_and_pattern(pattern: str, event_type: str) -> None:
     index = index_of([("e", [pattern])])
     assert (index.find(event_type) == ["e"]) == matching.matches(pattern, event_type)
 

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from schemas.changes import Subscription
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.events import Event, Sealed
-from streams.core import judging, ordering, outputs, reading, versions
+from streams.core import judging, ordering, outputs, plans, reading, versions
 from streams.core.filtering import Filterable
 from streams.core.outputs import Output, Source
-from streams.core.plans import Plans
 
 TYPES = ["a", "a.b", "a.b.c", "b.b", "hookfold.x"]
 PATTERNS = st.sampled_from(["*", "**", "a", "a.*", "a.**", "*.b", "*.*", "a.b.c", "c", "hookfold.**", "hookfold.x"])
@@ -102,29 +101,19 @@ def plainly(event: Event, source: Source, candidates: list[EndpointRecord]) -> l
 @settings(max_examples=300)
 @given(st.data())
 def test_every_event_of_a_history_leads_to_what_it_leads_to_by_itself(data: st.DataObject) -> None:
-    plans = Plans(data.draw(st.integers(1, 3)))  # so few that some are forgotten
     candidates = [data.draw(endpoints(name)) for name in ("e-1", "e-2", "e-3")]
+    ready = [plans.of(record) for record in candidates]
     for offset in range(data.draw(st.integers(1, 6))):
         if data.draw(st.booleans()):  # one of them changes
             place = data.draw(st.integers(0, 2))
             candidates[place] = data.draw(endpoints(candidates[place].endpoint_id))
+            ready[place] = plans.of(candidates[place])
         event, at_ms = data.draw(EVENTS), data.draw(st.integers(0, 10))
         source = Source("p.events", 4, offset, at_ms, b"t", b"as it came")
-        judged = judging.judge(event, source, candidates, plans)
+        judged = judging.judge(event, source, ready)
         expected = plainly(event, source, candidates)
         assert judged.outputs == expected
         assert [made.size for made in judged.outputs] == [made.size for made in expected]
-
-
-def test_no_more_plans_are_kept_than_twice_their_bound() -> None:
-    plans = Plans(3)
-    settings = EndpointSettings(url="https://a.example/", subscriptions=(), secrets=())
-    for number in range(50):
-        version = EndpointVersion(valid_from_ms=1, offset=1, state=State.ACTIVE, since_ms=1, settings=settings)
-        record = EndpointRecord(tenant="t", endpoint_id=f"e-{number}", partition=4, current=version)
-        plan = plans.of(record, version)
-        assert plans.of(record, version) is plan
-        assert len(plans) <= 6
 
 
 def test_a_delivery_says_of_an_event_all_that_an_event_has() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas import deliveries
 from schemas.events import Event
-from streams.core import reading
+from streams.core import event_fields, reading
 from streams.core.reading import Unreadable
 
 CLOUDEVENTS = ("content-type", b"application/cloudevents+json")
@@ -203,3 +203,16 @@ def test_what_was_read_can_be_owed_and_is_read_again_alike(
 @given(*[st.sampled_from(["a", "b", "a-b", "ab"])] * 6)
 def test_two_deliveries_share_an_id_only_when_they_are_one(a: str, b: str, c: str, d: str, e: str, f: str) -> None:
     assert (reading.delivery_id(a, b, c) == reading.delivery_id(d, e, f)) == ((a, b, c) == (d, e, f))
+
+
+@given(
+    st.text(max_size=6)
+    | st.text("\x00\x1f \x7e\x7f\x80\x9f\xa0é\ud800", max_size=4)
+    | st.integers(1, 300).map("x".__mul__)
+)
+def test_a_text_is_refused_for_its_control_characters_its_length_or_what_is_no_utf8(text: str) -> None:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    bad = any(
+        character < " " or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff" for character in text
+    )
+    assert (event_fields.refuse_text(text) is not None) == (bad or size > 256)

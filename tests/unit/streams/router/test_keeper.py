@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import endpoints
+from schemas import subscribed
 from schemas.changes import Subscription
 from schemas.endpoints import EndpointRecord, EndpointSettings, EndpointVersion, State
 from schemas.settings import RouterSettings
@@ -71,11 +71,17 @@ def record(tenant: str, endpoint_id: str, offset: int, patterns: Sequence[str] |
     return EndpointRecord(tenant=tenant, endpoint_id=endpoint_id, partition=0, current=version)
 
 
-def led_to(known: dict[bytes, EndpointRecord], tenant: str, event_type: str) -> list[EndpointRecord]:
-    """What `candidates` ought to be."""
+def found(kept: Keeper, tenant: str, event_type: str) -> list[tuple[bytes, tuple[str, bytes]]]:
+    """Whom `candidates` are, and in which version."""
+    plans = [(one, one.as_of(10**9)) for one in kept.candidates(tenant, event_type)]
+    return [(plan.key, version.header) for plan, version in plans if version is not None]
+
+
+def led_to(known: dict[bytes, EndpointRecord], tenant: str, event_type: str) -> list[tuple[bytes, tuple[str, bytes]]]:
+    """What these ought to be."""
     return [
-        one
-        for _, one in sorted(known.items())
+        (key, ("endpoint-version", one.settings_version.encode()))
+        for key, one in sorted(known.items())
         if one.tenant == tenant
         and one.current.settings is not None
         and any(
@@ -94,7 +100,7 @@ STEPS = st.lists(
     st.one_of(
         CHANGES,
         st.tuples(st.just("snapshot"), st.one_of(st.none(), st.integers(1, 3))),
-        st.tuples(st.sampled_from(["commit", "lose", "look", "sweep"])),
+        st.tuples(st.sampled_from(["commit", "lose", "look", "sweep", "warm"])),
     ),
     max_size=40,
 )
@@ -102,10 +108,10 @@ STEPS = st.lists(
 
 @settings(max_examples=60)
 @given(STEPS)
-@pytest.mark.parametrize("room", [1, 100])
+@pytest.mark.parametrize("room", [1, 3_000, 100_000])
 async def test_what_is_known_is_what_was_committed_and_over_it_what_was_changed(room: int, steps: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MAX_INDEXED", "MAX_PARSED", "MIN_PARSED"):
+        for name in ("MAX_INDEX_BYTES", "MIN_INDEX_BYTES", "MAX_PLAN_BYTES", "MIN_PLAN_BYTES", "MAX_PARSED"):
             patch.setattr(keeping, name, room)
         kept, topic = Keeper(PLACE), Topic()
         log: Any = topic
@@ -136,13 +142,15 @@ async def test_what_is_known_is_what_was_committed_and_over_it_what_was_changed(
                 case ("lose",):
                     taken, known = {}, dict(committed)
                     await kept.load(log)
+                case ("warm",):
+                    kept.warm()
                 case _:
                     pass
             for tenant, event_type in itertools.product(TENANTS, TYPES):
                 owed = led_to(known, tenant, event_type)
-                assert list(kept.candidates(tenant, event_type)) == owed
-                later = [one for one in owed if one.endpoint_id > "e0"]
-                assert list(kept.candidates(tenant, event_type, "e0")) == later
+                assert found(kept, tenant, event_type) == owed
+                later = [plan.key for plan in kept.candidates(tenant, event_type).after("e0")]
+                assert later == [key for key, _ in owed if not key.endswith(b"/e0")]
             assert {key: EndpointRecord.decode(kept.value(key) or b"") for key in kept} == committed
             assert len(kept) == len(committed)
             for tenant, endpoint_id in itertools.product(TENANTS, IDS):
@@ -152,8 +160,8 @@ async def test_what_is_known_is_what_was_committed_and_over_it_what_was_changed(
 def test_the_patterns_of_a_value_are_those_of_all_its_versions() -> None:
     now, before = record("a", "e", 2, ["order.*"]), record("a", "e", 1, ["invoice.paid", "**"])
     both = now.model_copy(update={"history": (before.current,)})
-    assert endpoints.patterns(both.encode()) == {"order.*", "invoice.paid", "**"}
-    assert endpoints.patterns(record("a", "e", 3, None).encode()) == set()
+    assert set(subscribed.patterns(both.encode())) == {"order.*", "invoice.paid", "**"}
+    assert not subscribed.patterns(record("a", "e", 3, None).encode())
 
 
 def test_a_snapshot_in_parts_has_everything_once_and_in_the_order_of_the_changes() -> None:
@@ -206,7 +214,7 @@ async def test_a_topic_that_ends_before_what_was_read_of_it_is_read_from_its_beg
     topic.records.clear()
     topic.write({b"a/e1": record("a", "e1", 9, ["**"]).encode()})
     await kept.load(log)
-    assert [(one.endpoint_id, one.current.offset) for one in kept.candidates("a", "order.made")] == [("e1", 9)]
+    assert found(kept, "a", "order.made") == [(b"a/e1", ("endpoint-version", b"0-9"))]
     assert kept.position == 1
 
 
@@ -223,3 +231,66 @@ async def test_what_another_has_rebuilt_is_read_from_its_beginning(generation: i
     await rebuild.load(str(Mark(len(topic.records), 0, generation)), 5, 1)
     names = ["f0", "f1", "f2"] if generation else ["e0", "e1"]
     assert [one.endpoint_id for one in kept.candidates("a", "order.made")] == names
+
+
+async def test_tenants_that_were_loaded_are_indexed_before_any_event_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "WARMED", 2)
+    kept, topic = Keeper(PLACE), Topic()
+    topic.write(
+        {f"{tenant}/e{n}".encode(): record(tenant, f"e{n}", n, ["**"]).encode() for tenant in "abc" for n in (1, 2)}
+    )
+    log: Any = topic
+    await kept.load(log)
+    assert [kept.warm() for _ in range(4)] == [True, True, False, False]
+    read: list[bytes] = []
+    monkeypatch.setattr(subscribed, "patterns", read.append)
+    assert all(len(list(kept.candidates(tenant, "order.made"))) == 2 for tenant in "abc")
+    assert read == []
+
+
+def test_a_tenant_with_more_candidates_than_there_is_room_for_is_not_read_again_for_each_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("MAX_PLAN_BYTES", "MIN_PLAN_BYTES"):
+        monkeypatch.setattr(keeping, name, 100 * 2_000)
+    kept = Keeper(PLACE)
+    for number in range(200):
+        kept.change(record("a", f"e{number}", number, ["**"]))
+    plans = [list(kept.candidates("a", "order.made")) for _ in range(10)]
+    made = [{id(plan) for plan in one} for one in plans]
+    assert all(len(one) == 200 for one in made)
+    again = [len(one & two) for one, two in itertools.pairwise(made[1:])]
+    assert min(again) >= 60
+
+
+@pytest.mark.parametrize("patterns", [["invoice.paid"], None])
+def test_what_is_changed_and_not_committed_counts_when_its_tenant_is_indexed_again(
+    monkeypatch: pytest.MonkeyPatch, patterns: list[str] | None
+) -> None:
+    for name in ("MAX_INDEX_BYTES", "MIN_INDEX_BYTES"):
+        monkeypatch.setattr(keeping, name, 1)
+    kept, topic = Keeper(PLACE), Topic()
+    kept.change(record("a", "e0", 1, ["order.*"]))
+    written = {**kept.snapshot()}
+    kept.committed(written, topic.write({**written}))
+    kept.change(record("a", "e0", 2, patterns))
+    kept.candidates("b", "order.made")
+    assert list(kept.candidates("a", "order.made")) == []
+    kept.candidates("b", "order.made")
+    assert [plan.key for plan in kept.candidates("a", "invoice.paid")] == ([] if patterns is None else [b"a/e0"])
+
+
+def test_tenants_that_are_registered_are_indexed_when_there_is_nothing_else_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeping, "WARMED", 2)
+    kept, topic = Keeper(PLACE), Topic()
+    for tenant, number in itertools.product("abc", range(2)):
+        kept.change(record(tenant, f"e{number}", number, ["**"]))
+    written = {**kept.snapshot()}
+    kept.committed(written, topic.write({**written}))
+    assert [kept.warm() for _ in range(4)] == [True, True, False, False]
+    read: list[bytes] = []
+    monkeypatch.setattr(subscribed, "patterns", read.append)
+    assert all(len(list(kept.candidates(tenant, "order.made"))) == 2 for tenant in "abc")
+    assert read == []
