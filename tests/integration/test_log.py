@@ -46,22 +46,22 @@ async def test_a_partition_without_a_leader_keeps_no_other_from_its_end(
         await asyncio.sleep(0.01)
         began = time.monotonic()
         assert await log.high_watermark(here) == 0
-        assert time.monotonic() - began < ends.TOGETHER_S / 2
+        assert time.monotonic() - began < ends.TOGETHER_S * 0.7
     await asyncio.gather(*asking)
 
 
 async def test_what_is_read_of_a_partition_without_a_leader_holds_up_others_once_and_not_for_long(
     settings: RouterSettings, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "READY_S", 1.0)
-    monkeypatch.setattr(logs, "REQUEST_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(logs, "READY_S", 3.0)
+    monkeypatch.setattr(logs, "REQUEST_TIMEOUT_S", 6.0)
     here, nowhere = places(settings)
 
     async def read(place: TopicPartition) -> None:
         async for _ in log.read(place, 0, 1 if place == nowhere else 0):
             pass
 
-    for longest_s in (2.0, 0.5):
+    for longest_s in (5.0, 2.0):
         lost = asyncio.create_task(read(nowhere))
         await asyncio.sleep(0.1)
         began = time.monotonic()
