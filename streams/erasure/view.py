@@ -6,6 +6,7 @@ Nothing is followed until something is asked for: where nothing was ever sealed,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -27,6 +28,7 @@ from streams.core.sealing import CannotOpen, Keyring
 from streams.erasure.held import HeldKeys
 from streams.lane import clock, connections
 from streams.lane.bounded import within
+from streams.lane.ends import TOGETHER_S
 from streams.lane.follower import Follower
 from streams.lane.log import Log
 from streams.lane.sources import source_of
@@ -151,16 +153,18 @@ class DataKeys:
         """Return when everything that is in the partition by now is known, open transactions included."""
         await self._start()
         end = await self._log.high_watermark(place)
-        if self._positions[place] > end:
+        if self._positions.get(place, 0) > end:
             self.out_of_range(place)
         async with self._moved, asyncio.timeout(REACH_S):
-            await self._moved.wait_for(lambda: self._positions[place] >= end)
+            await self._moved.wait_for(lambda: self._positions.get(place, -1) >= end)
 
     async def _start(self) -> None:
         async with self._starting:
             if self._follower is not None:
                 return
-            firsts = await self._log.earliest(self._places)
+            firsts: dict[TopicPartition, int] = {}
+            with contextlib.suppress(TimeoutError, KafkaError):
+                firsts = await within(TOGETHER_S, self._log.earliest(self._places))
             follower = Follower(self._settings)
             try:
                 await follower.start()
@@ -170,6 +174,9 @@ class DataKeys:
             self._positions = dict(firsts)
             follower.follow(firsts, self)
             self._follower = follower
+            for place in self._places:
+                if place not in firsts:  # one has no leader, and the others' tenants are not to wait for it
+                    self._soon(self._again(place))
 
     def fed(self, place: TopicPartition, records: Sequence[ConsumerRecord[bytes, bytes]], position: int) -> None:
         """See `Subscriber.fed`."""
@@ -197,7 +204,9 @@ class DataKeys:
                 await asyncio.sleep(AGAIN_S)
                 continue
             if self._follower is not None:
+                self._positions[place] = firsts[place]
                 self._follower.follow(firsts, self)
+                await self._tell()
             return
 
     def _soon(self, work: Coroutine[None, None, None]) -> None:
@@ -221,7 +230,7 @@ class DataKeys:
             made.append(data_keys.record(self._ring, tenant, key_id, key, self._partition_of(tenant)))
         for output, sent in zip(made, await within(SEND_S, self._send(producer, made)), strict=True):
             place = self._places[sent.partition]
-            if self._positions[place] <= sent.offset:
+            if self._positions.get(place, 0) <= sent.offset:
                 at_ms, headers = clock.now_ms(), list(output.headers)
                 self._held.put(
                     Source(place.topic, sent.partition, sent.offset, at_ms, output.key, output.value, headers)
