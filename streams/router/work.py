@@ -24,7 +24,7 @@ from streams.lane.outputs import Batch
 from streams.lane.sources import source_of
 from streams.router.feed import EventFeed, Span
 from streams.router.folding import FAULT, Folding
-from streams.router.keeper import Keeper
+from streams.router.keeper import WARM_S, Keeper
 from streams.router.opening import Opening
 from streams.router.rebuild import Rebuild
 from streams.router.replays import Replays
@@ -40,8 +40,6 @@ MAX_OUTPUT_BYTES = 16 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
 #: All else of the process waits meanwhile.
 MAX_JUDGING_S = 0.2
-#: After a start, while there is nothing to be done, tenants are made ready for their first event, some every so often.
-WARM_S = 0.02
 MATCHED, UNMATCHED = metrics.EVENTS.labels("matched"), metrics.EVENTS.labels("unmatched")
 
 
@@ -171,7 +169,7 @@ class RouterWork:
             horizon_ms = clock.now_ms() - self._settings.history_ms
             written |= dict.fromkeys(self.keeper.gone_before(horizon_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
-            if self.keeper.warm():
+            if self.keeper.warm(time.monotonic()):
                 asyncio.get_running_loop().call_later(WARM_S, self.notify)
             return None
         self._folding.take()
@@ -195,7 +193,7 @@ class RouterWork:
             self.committed_events = batch.offsets[self.events].offset
         self.committed_changes = batch.offsets[self.changes].offset
         self._moved += 1
-        if self.waiting() or self._replays.pending:
+        if self.waiting() or self._replays.pending or self.keeper.cold:
             self.notify()
 
     async def drain(self, timeout_s: float) -> None:
