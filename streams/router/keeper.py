@@ -24,8 +24,9 @@ MAX_INDEX_BYTES, MIN_INDEX_BYTES = 192 * 1_048_576, 8 * 1_048_576
 MAX_PLAN_BYTES, MIN_PLAN_BYTES = 160 * 1_048_576, 20 * 1_048_576
 #: Endpoints that are parsed as a whole.
 MAX_PARSED = 500
-#: Endpoints that are indexed at a time before any event asks.
+#: So many endpoints are indexed at a time before any event asks, and so long after them the next.
 WARMED = 500
+WARM_S = 0.02
 #: What waits for its commit: with more no further changes are taken, so that a transaction stays one that can be made.
 MAX_CHANGED = 5_000
 MAX_CHANGED_BYTES = 8 * 1_048_576
@@ -74,6 +75,7 @@ class Keeper:
         )
         #: Tenants that may have no index.
         self._unasked: dict[bytes, None] = {}
+        self._warm_at_s = 0.0
         self._position = 0
 
     def __len__(self) -> int:
@@ -106,6 +108,11 @@ class Keeper:
         return len(self._dirty) >= MAX_CHANGED or self._dirty_bytes >= MAX_CHANGED_BYTES
 
     @property
+    def cold(self) -> bool:
+        """True while `warm` has something to do."""
+        return bool(self._unasked) and not self._indexes.full
+
+    @property
     def catching(self) -> list[bytes]:
         """Keys of endpoints with replays under way, and perhaps of some whose last has just ended."""
         return list(self._catching)
@@ -127,19 +134,24 @@ class Keeper:
         self._position = max(self._position, end)
         self._unasked = dict.fromkeys(self._values.tenants)
 
-    def warm(self) -> bool:
+    def warm(self, now_s: float) -> bool:
         """Index some of the tenants that no event has asked for yet; False when there are none left, or no room.
+
+        Also where it is too soon: who was told to come again comes in any case.
 
         Not while they are loaded or registered, one endpoint of a tenant after one of another: what a tenant has is
         then never in the processor's caches, and it takes five times as long.
         """
+        if now_s < self._warm_at_s:
+            return False
+        self._warm_at_s = now_s + WARM_S / 2  # timers may be early
         count = 0
         while self._unasked and count < WARMED and not self._indexes.full:
             tenant, _ = self._unasked.popitem()
             if self._indexes.get(tenant) is None:
                 self._index(tenant)
                 count += len(self._values.of(tenant)) + len(self._overlay.of(tenant))
-        return bool(self._unasked) and not self._indexes.full
+        return self.cold
 
     def reset(self) -> None:
         """Know nothing: the topic is not the one that was read."""

@@ -22,7 +22,7 @@ from streams.lane.sources import source_of
 from streams.router.feed import EventFeed, Span
 from streams.router.folding import Folding
 from streams.router.judge import Judge
-from streams.router.keeper import Keeper
+from streams.router.keeper import WARM_S, Keeper
 from streams.router.opening import Opening
 from streams.router.pending import Pending
 from streams.router.rebuild import Rebuild
@@ -35,8 +35,6 @@ MAX_EVENTS = 2_000
 MAX_CLOCK_WAIT_MS = 20
 MAX_BATCH_BYTES = 4 * 1_048_576
 SWEEP_INTERVAL_S = 10.0
-#: After a start, while there is nothing to be done, tenants are made ready for their first event, some every so often.
-WARM_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +167,7 @@ class RouterWork:
         if self._sweeping_ms is not None:
             written |= dict.fromkeys(self.keeper.gone_before(self._sweeping_ms), None)
         if not made and not written and next_event == self.committed_events and applied == self.committed_changes:
-            if self.keeper.warm():
+            if self.keeper.warm(time.monotonic()):
                 asyncio.get_running_loop().call_later(WARM_S, self.notify)
             return None
         self._folding.take()
@@ -195,7 +193,7 @@ class RouterWork:
             self.committed_events = batch.offsets[self.events].offset
         self.committed_changes = batch.offsets[self.changes].offset
         self._moved += 1
-        if self.waiting() or self._replays.pending:
+        if self.waiting() or self._replays.pending or self.keeper.cold:
             self.notify()
 
     async def drain(self, timeout_s: float) -> None:
