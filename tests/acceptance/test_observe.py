@@ -36,15 +36,19 @@ async def test_fausts_own_counts_tell_what_has_come(
         for n in range(count):
             await client.event(tenant, n)
         await until(lambda: len({post.body for post in receiver.at("/in")}) == count, 30, "every POST")
-    status, page = await asyncio.to_thread(stack.page, "router", "/stats/")
-    assert status == 200
-    told = json.loads(page)["Sensor0"]
+    async with asyncio.timeout(20):
+        while True:
+            status, page = await asyncio.to_thread(stack.page, "router", "/stats/")
+            assert status == 200
+            told = json.loads(page)["Sensor0"]
+            if feed == "agent" or told["events_runtime_avg"] > 0:  # Faust works out averages once a second
+                break
+            await asyncio.sleep(0.1)
     assert told["events_total"] == sum(told["events_by_task"].values()) == count + 1
     assert sorted(told["events_by_stream"].values()) == [1, count]
     assert list(told["topic_end_offsets"][events].values()).count(count) == 1
     if feed == "bulk":  # of topics that it never commits, Faust's own way counts no messages, and no end of an event
         assert told["events_active"] == 0
-        assert told["events_runtime_avg"] > 0
         assert told["messages_received_by_topic"] == {events: count, changes: 1}
         assert told["messages_received_total"] == count + 1
         assert list(told["topic_read_offsets"][events].values()) == [count - 1]
