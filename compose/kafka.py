@@ -52,13 +52,16 @@ class KafkaFailed(Exception):
 class LocalKafka:
     """One broker. `data_dir` keeps its log over restarts; `port` is where clients reach it on 127.0.0.1.
 
-    `more`: settings of Kafka's beside ours.
+    `more`: settings of Kafka's beside ours. `optimized`: with Java's optimizing compiler, for one that runs for long.
     """
 
-    def __init__(self, data_dir: Path, port: int = 9092, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, port: int = 9092, more: Mapping[str, str] | None = None, *, optimized: bool = False
+    ) -> None:
         self._folder = data_dir.absolute()
         self._port = port
         self._more = dict(more or {})
+        self._optimized = optimized
         self._child: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
 
@@ -152,7 +155,7 @@ class LocalKafka:
             "-Xmx512m",
             "-XX:+UseSerialGC",
             # In its first minutes the optimizing compiler would take more than the broker itself.
-            "-XX:TieredStopAtLevel=1",
+            f"-XX:TieredStopAtLevel={4 if self._optimized else 1}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-cp",

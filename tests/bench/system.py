@@ -125,10 +125,19 @@ def _get(url: str) -> str:
 
 @contextlib.asynccontextmanager
 async def running(
-    more: Mapping[str, str] | None = None, counts: Mapping[str, int] = dict.fromkeys(up.PIPELINE, 1)
+    more: Mapping[str, str] | None = None,
+    counts: Mapping[str, int] = dict.fromkeys(up.PIPELINE, 1),
+    *,
+    optimized: bool = False,
 ) -> AsyncIterator[System]:
-    """Kafka and so many workers of each service, with default settings and `more`; all have ended when it is left."""
-    with tempfile.TemporaryDirectory() as name, LocalKafka(Path(name) / "kafka", up.free_port()) as broker:
+    """Kafka and so many workers of each service, with default settings and `more`; all have ended when it is left.
+
+    `optimized`: Kafka with Java's optimizing compiler, as others run it.
+    """
+    with (
+        tempfile.TemporaryDirectory() as name,
+        LocalKafka(Path(name) / "kafka", up.free_port(), optimized=optimized) as broker,
+    ):
         own = {
             "HOOKFOLD_PREFIX": PREFIX, "HOOKFOLD_ALLOW_HTTP": "1", "HOOKFOLD_ALLOW_NETWORKS": "127.0.0.0/8",
             **(more or {}),
