@@ -17,7 +17,7 @@ from handlers.egress.queues import EndpointQueue, Item
 from handlers.egress.view import EndpointView
 from handlers.egress.work import EgressWork
 from handlers.wire import payload
-from schemas.deliveries import VERIFICATION, Delivery
+from schemas.deliveries import Delivery
 from schemas.settings import EgressSettings
 from streams.core.breaking import Report
 from streams.core.sealing import Keyring
@@ -76,7 +76,7 @@ class Attempts:
                 queue.know_limits(record.current)
             delivery = item.delivery
             # What has to be opened first goes the long way.
-            if plan.is_plain and delivery.sealed_with is None and delivery.event_type != VERIFICATION:
+            if plan.is_plain and not delivery.is_verification and delivery.sealed_with is None:
                 return plan if plan.knows(delivery.endpoint_version) else None
         except Exception:  # a record of a newer version, a secret of another key: the long way says what follows
             return None

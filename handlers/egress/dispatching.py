@@ -20,6 +20,7 @@ SWEEP_S = 1.0
 #: Deliveries that could start if the process had a place for them: what it does within a second or so. Of those that
 #: wait for longer the log takes better care.
 MAX_READY = 4_000
+#: They are asked for partition by partition: so long one count of them serves.
 READY_AGE_S = 0.01
 #: How old what is shown of the queues may be.
 SHOW_S = 0.1
@@ -153,7 +154,7 @@ class Dispatcher:
             queue.ready = False
             if not queue.has_turn:
                 continue
-            if queue.may_rest and (pause_s := queue.rest_s(now)) > 0:
+            if (pause_s := queue.rest_s(now)) > 0:
                 queue.ready = True  # it rests, and the timer brings it back
                 queue.timer = asyncio.get_running_loop().call_later(pause_s, self._wake, key, queue)
                 continue

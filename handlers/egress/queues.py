@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiokafka.structs import TopicPartition
@@ -57,7 +57,7 @@ class Item:
     key: bytes = b""
     opened: Delivery | None = None
     #: Bytes that it holds, roughly.
-    size: int = 0
+    size: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.key = self.key or self.delivery.key
@@ -78,8 +78,6 @@ class EndpointQueue:
         self.limit = limit
         self.rate_per_s: float | None = None
         self.batch: Batch | None = None
-        #: It has a rate or batches.
-        self.may_rest = False
         self.hurry = False
         self.timer: asyncio.TimerHandle | None = None
         self.breaker = Breaker()
@@ -142,7 +140,6 @@ class EndpointQueue:
         """Its rate and its batches, as they are at an attempt."""
         self.rate_per_s = version.rate_per_s if version is not None else None
         self.batch = version.settings.batch if version is not None and version.settings is not None else None
-        self.may_rest = self.rate_per_s is not None or self.batch is not None
 
     def load(self, now: float) -> Load:
         """What admission is decided on."""
@@ -234,6 +231,8 @@ class EndpointQueue:
 
     def rest_s(self, now: float) -> float:
         """How long until the next attempt may start, by its own rate and its batches; 0.0 where it may now."""
+        if self.rate_per_s is None and self.batch is None:
+            return 0.0
         return max(self.token_in_s(now), self.closes_in_s(now))
 
     def token_in_s(self, now: float) -> float:

@@ -198,7 +198,7 @@ class EgressWork:
         if self._posted >= MAX_UNCOMMITTED // 2:  # the other half is for what ends while this is written
             self.hurry()
         if item.delivery.order_place is None:
-            self._done.append(Done(item.place, item.offset, made, None, False, posted))
+            self._done.append(Done(item.place, item.offset, made, posted=posted))
         else:
             self._finish_ordered(item, made, due_ms, posted)
         self.notify()

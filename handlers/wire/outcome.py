@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from schemas.results import ErrorKind
-from streams.core.breaking import TAKEN, Ending, Report
+from streams.core.breaking import Ending, Report
 from streams.core.retrying import MAX_RETRY_AFTER_MS
 
 MAX_EXCERPT_BYTES = 1_024
@@ -34,6 +34,8 @@ _UNREACHED = frozenset(
 )
 #: A 4xx that says nothing about the next attempt: 408 and 425 are about time, 429 about many.
 _PASSING = frozenset({408, 425, 429})
+
+_TAKEN = Report(Ending.ACCEPTED)
 
 
 class Wish(StrEnum):
@@ -70,7 +72,7 @@ class Outcome:
     def report(self) -> Report:
         """What it says about the receiver."""
         if self.accepted:
-            return TAKEN
+            return _TAKEN
         if self.status_code in _BUSY:
             # Whoever says so after a second has held one of our places for nothing, as one does that says nothing.
             slow = self.latency_ms >= SLOW_MS and not self.retry_after_ms

@@ -31,10 +31,6 @@ class Report:
     pause_ms: int | None = None
 
 
-#: The report of nearly all attempts.
-TAKEN = Report(Ending.ACCEPTED)
-
-
 class Breaker:
     """Closed at first. Open, nothing starts until a time; from then on one attempt, which decides.
 
@@ -42,11 +38,14 @@ class Breaker:
     """
 
     def __init__(self) -> None:
-        #: True while nothing is known against the receiver.
-        self.is_closed = True
         self.failures = 0
         self._openings = 0
         self._until: float | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """True while nothing is known against the receiver."""
+        return self._until is None
 
     def wait_s(self, now: float) -> float:
         """How long until an attempt may start; 0.0 where it may now."""
@@ -57,13 +56,6 @@ class Breaker:
 
         `counts` False: it opens no breaker that is closed.
         """
-        if self.is_closed and counts and report is TAKEN:
-            self.failures = self._openings = 0
-            return
-        self._end(report, now, counts)
-        self.is_closed = self._until is None
-
-    def _end(self, report: Report, now: float, counts: bool) -> None:
         if self._until is None and not counts:
             return
         if report.ending is not Ending.UNAVAILABLE:

@@ -147,12 +147,12 @@ class Transactions:
         builder, count, before = self._builder(0, room), 0, 0
         output: Output
         for output in outputs:
-            record = count, None, output.key, output.value, list(output.headers)
-            if builder.append(*record) is None:
+            record = output.key, output.value, list(output.headers)
+            if builder.append(count, None, *record) is None:
                 made.append((bytes(builder.build()), count))
                 before += count
                 builder, count = self._builder(before, room), 0
-                builder.append(count, *record[1:])
+                builder.append(count, None, *record)
             count += 1
         return [*made, (bytes(builder.build()), count)]
 

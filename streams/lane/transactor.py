@@ -39,8 +39,6 @@ class Transactor:
         self._group = group
         self._writer: Writer | None = None
         self._limits: Mapping[str, int] = {}
-        #: What every topic takes.
-        self._least = 0
         self._place = functools.cache(lambda topic, number: TopicPartition(settings.topic(topic), number))
 
     async def open(self, limits: Mapping[str, int] | None = None) -> None:
@@ -49,7 +47,6 @@ class Transactor:
         `limits`: the largest record of each topic without prefix; what is larger is written to `rejected` instead.
         """
         self._limits = limits or {}
-        self._least = min(self._limits.values(), default=0)
         await self.close()
         try:
             await within(OPEN_TIMEOUT_S, self._open())
@@ -119,7 +116,7 @@ class Transactor:
         indexes: defaultdict[TopicPartition, list[int]] = defaultdict(list)
         places: defaultdict[TopicPartition, list[Output]] = defaultdict(list)
         for index, given in enumerate(batch.outputs):
-            output = given if given.size <= self._least else fitted(given, self._limits)
+            output = fitted(given, self._limits)
             place = self._place(output.topic, output.place(self._settings.partitions))
             indexes[place].append(index)
             places[place].append(output)
